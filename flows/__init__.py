@@ -1,0 +1,1 @@
+"""Compositions of stages, and the `infra` command."""

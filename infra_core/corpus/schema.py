@@ -1,0 +1,135 @@
+"""The tables that pass between stages, as polars schemas. Column order is part of the schema."""
+
+import hashlib
+from collections.abc import Mapping
+
+import polars as pl
+
+Schema = Mapping[str, pl.DataType]
+
+CORPUS: Schema = {
+    "example_id": pl.String(),  # 16 hex of sha256(domain, prompt, response)
+    "domain": pl.String(),  # an open label: math, code, science …
+    "source": pl.String(),  # the recipe's name of the source (of the benchmark, for questions)
+    "raw_ref": pl.String(),  # "file#line", 1-based
+    "prompt": pl.String(),
+    "response": pl.String(),  # empty only in benchmarks, where a question need not carry a reference answer
+    "answer": pl.String(),  # final answer if known, else null
+    "tests": pl.String(),  # JSON that `verify.code` understands, else null
+    "difficulty_raw": pl.String(),  # as the source spells it
+    "difficulty": pl.Float32(),  # [0, 1], 1 = hardest; null when unknown
+    "difficulty_method": pl.String(),  # label | pass_rate | null
+    "license": pl.String(),
+    "group": pl.String(),  # shared by several responses to one problem
+}
+"""One CotExample a row. A benchmark is a corpus of questions: same columns, `source` = benchmark name."""
+
+DROPPED: Schema = {
+    "source": pl.String(),
+    "raw_ref": pl.String(),
+    "reason": pl.String(),  # "what: evidence", e.g. "no response: column 'solution' is null"
+    "raw": pl.String(),  # the raw row as JSON (or its text, if it was no JSON), so that nothing is lost
+}
+
+RATINGS: Schema = {
+    "example_id": pl.String(),
+    "pool": pl.String(),  # corpus | reserve | benchmark
+    "domain": pl.String(),
+    "source": pl.String(),
+    "difficulty": pl.Float32(),
+    "difficulty_method": pl.String(),
+    "band": pl.String(),  # easy | medium | hard | null; cut at the corpus's own quantiles within the domain
+    "prompt_tokens": pl.Int32(),
+    "response_tokens": pl.Int32(),  # scored tokens, i.e. what the loss is summed over
+}
+"""Global table by `example_id`: what is known of a row beside its text."""
+
+SCREEN: Schema = {
+    "example_id": pl.String(),
+    "pool": pl.String(),  # corpus | reserve
+    "verdict": pl.String(),  # duplicate | contaminated | suspect; rows that are fine are not listed
+    "matched": pl.String(),  # example_id of the row kept, or of the benchmark question
+    "matched_source": pl.String(),
+    "containment": pl.Float32(),  # shared n-grams / the smaller set; 1 for exact matches
+}
+"""Global table by `example_id`: rows that a global look found wanting. `suspect` rows are kept."""
+
+MIXTURE: Schema = {
+    **CORPUS,
+    "origin": pl.String(),  # kept | swapped_in
+    "replaces": pl.String(),  # example_id of the row that left for it, or null
+    "reason": pl.String(),
+}
+
+QUERY: Schema = {
+    "query_id": pl.String(),
+    "question_id": pl.String(),  # example_id of the benchmark row
+    "task": pl.String(),  # benchmark name
+    "group": pl.String(),  # e.g. "math/correct": the queries averaged into one f
+    "prompt": pl.String(),
+    "response": pl.String(),  # the model's own, or the reference
+    "correct": pl.Boolean(),
+    "verdict": pl.String(),  # why
+    "draw": pl.Int32(),
+    "objective": pl.String(),  # own_correct | reference
+}
+
+SCORES: Schema = {
+    "example_id": pl.String(),
+    "group": pl.String(),
+    "influence": pl.Float32(),  # nats, positive = helpful
+    "spans": pl.List(pl.Float32()),  # span 0 is the prompt
+    "tokens": pl.List(pl.Float32()),  # entry t is about predicting token t; entry 0 is 0
+}
+
+ANSWERS: Schema = {
+    "task": pl.String(),
+    "task_version": pl.String(),
+    "question_id": pl.String(),
+    "domain": pl.String(),
+    "difficulty": pl.Float32(),
+    "draw": pl.Int32(),
+    "response": pl.String(),
+    "correct": pl.Boolean(),
+    "verdict": pl.String(),
+    "response_tokens": pl.Int32(),
+    "truncated": pl.Boolean(),
+}
+"""One sampled answer to one benchmark question, judged."""
+
+LIKELIHOODS: Schema = {
+    "task": pl.String(),
+    "question_id": pl.String(),
+    "domain": pl.String(),
+    "difficulty": pl.Float32(),
+    "nll": pl.Float32(),  # nats, summed over the reference response's tokens
+    "scored_tokens": pl.Int32(),
+}
+
+EVALUATION: Schema = {
+    "task": pl.String(),
+    "task_version": pl.String(),
+    "metric": pl.String(),  # accuracy (fraction) | nll_per_token (nats) | truncated (fraction) | response_tokens
+    "value": pl.Float64(),
+    "stderr": pl.Float64(),  # clustered by question
+    "n_questions": pl.Int32(),
+    "n_draws": pl.Int32(),
+    "seed": pl.Int64(),
+    "harness_version": pl.String(),
+}
+"""EvalReport rows."""
+
+
+def example_id(domain: str, prompt: str, response: str) -> str:
+    """Return the identity of an example's content: 16 hex digits.
+
+    Examples
+    --------
+    >>> example_id("math", "1+1?", "2") == example_id("math", "1+1?", "2")
+    True
+    >>> example_id("math", "1+1?", "2") == example_id("math", "1+1?2", "")
+    False
+    """
+    # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
+    text = "".join(f"{len(piece)}:{piece}" for piece in (domain, prompt, response))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,36 @@
+"""THE loss: summed negative log-likelihood over scored tokens, in nats.
+
+Training, Fisher, influence and likelihood evaluation all import it; nobody else defines one.
+
+Index convention: entry t of a per-token array is about predicting token t from tokens 0..t-1, so the
+logits of position t-1 are read at entry t. Entry 0 is 0.
+"""
+
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+
+def token_losses(
+    logits: Float[Tensor, "B T V"], ids: Int64[Tensor, "B T"], scored: Bool[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """Return the NLL of every scored token in nats, fp32; 0 where `scored` is false.
+
+    Logits are raised to fp32 first: a bf16 log-sum-exp over a large vocabulary loses the third digit.
+    """
+    # Position t-1 predicts token t. Only scored positions pass through the softmax: of a vocabulary
+    # of 150k the others would cost more than the model.
+    targets = scored[:, 1:]
+    picked = functional.cross_entropy(
+        logits[:, :-1][targets].float(), ids[:, 1:][targets], reduction="none"
+    )
+    losses = picked.new_zeros(ids.shape)
+    losses[:, 1:][targets] = picked
+    return losses
+
+
+def summed_loss(
+    logits: Float[Tensor, "B T V"], ids: Int64[Tensor, "B T"], scored: Bool[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """Return the NLL summed over all scored tokens of the batch, in nats."""
+    return token_losses(logits, ids, scored).sum()
