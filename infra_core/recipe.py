@@ -29,7 +29,7 @@ class ColumnMapping(Params):
     """How a raw row becomes the fields of an example, without code.
 
     Each field is a dotted path into the row (``conversations.1.value``) or, with braces, a template of
-    such paths (``"{title}\\n\\n{body}"``). `preset` names a built-in mapping that the given fields override.
+    such paths (``"{title}: {body}"``). `preset` names a built-in mapping that the given fields override.
     """
 
     preset: str | None = None
@@ -137,9 +137,13 @@ class PretrainedBase(Params):
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
-        looks_like_hub = "://" not in self.model and self.model.count("/") == 1 and not self.model.startswith(".")
+        looks_like_hub = (
+            "://" not in self.model and self.model.count("/") == 1 and not self.model.startswith(".")
+        )
         if looks_like_hub and not self.revision:
-            raise ValueError(f"model {self.model!r} has no revision; pin the commit (a folder: write ./{self.model})")
+            raise ValueError(
+                f"model {self.model!r} has no revision; pin the commit (a folder: write ./{self.model})"
+            )
         return self
 
 
@@ -191,7 +195,7 @@ class BaseSection(Params):
 
 
 class QueryParams(Params):
-    """Queries: the model's own judged answers (Kou et al. 2025), or reference answers where it solves nothing."""
+    """Queries: the model's own judged answers (Kou et al. 2025), or references where it solves nothing."""
 
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     objective: Literal["own_correct", "reference"]
@@ -309,12 +313,14 @@ class Recipe(Params):
         for section, tasks in (("queries", self.queries.tasks), ("evaluate", self.evaluate.tasks)):
             for task in tasks:
                 if task not in self.benchmarks:
-                    raise ValueError(f"{section}.tasks names {task!r}; benchmarks has {sorted(self.benchmarks)}")
+                    raise ValueError(
+                        f"{section}.tasks names {task!r}; benchmarks has {sorted(self.benchmarks)}"
+                    )
         shared = set(self.queries.tasks) & set(self.evaluate.tasks)
         if shared and self.query_share is None:
             raise ValueError(
-                f"{sorted(shared)} are queried and examined; give query_share, the fraction of their questions "
-                "that becomes queries (1.0 reuses all of them in both, and the report will say so)"
+                f"{sorted(shared)} are queried and examined; give query_share, the fraction of their "
+                "questions that becomes queries (1.0 reuses all in both, and the report will say so)"
             )
         needs_reserve = [name for name, rule in self.mixtures.items() if rule.kind in {"flip", "random"}]
         if needs_reserve and not self.corpus.reserve:
@@ -337,7 +343,9 @@ class Recipe(Params):
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"recipe {path} cannot be read ({error}); give a name in deployments/recipes/ or a path") from error
+            raise RequestError(
+                f"recipe {path} cannot be read ({error}); give a name in deployments/recipes/ or a path"
+            ) from error
         try:
             return cls.model_validate(yaml.safe_load(text))
         except yaml.YAMLError as error:

@@ -54,8 +54,12 @@ class TokenizedExample:
         if not self.spans:
             object.__setattr__(self, "spans", (Span(0, length, "all"),))
         edges = [0, *(span.stop for span in self.spans)]
-        if edges[-1] != length or any(span.start != edge for span, edge in zip(self.spans, edges, strict=False)):
-            raise AlignmentError(f"spans {self.spans} do not tile 0..{length}; each must start where the last ended")
+        if edges[-1] != length or any(
+            span.start != edge for span, edge in zip(self.spans, edges, strict=False)
+        ):
+            raise AlignmentError(
+                f"spans {self.spans} do not tile 0..{length}; each must start where the last ended"
+            )
         if self.example_id is None:
             content = self.ids.numpy().tobytes() + self.scored.numpy().tobytes()
             object.__setattr__(self, "example_id", hashlib.sha256(content).hexdigest()[:16])

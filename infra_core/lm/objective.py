@@ -21,9 +21,7 @@ def token_losses(
     # Position t-1 predicts token t. Only scored positions pass through the softmax: of a vocabulary
     # of 150k the others would cost more than the model.
     targets = scored[:, 1:]
-    picked = functional.cross_entropy(
-        logits[:, :-1][targets].float(), ids[:, 1:][targets], reduction="none"
-    )
+    picked = functional.cross_entropy(logits[:, :-1][targets].float(), ids[:, 1:][targets], reduction="none")
     losses = picked.new_zeros(ids.shape)
     losses[:, 1:][targets] = picked
     return losses
