@@ -1,0 +1,92 @@
+"""Where rows come from and what is asked of them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from infra_core.recipe.params import Count, Fraction, Name, Params
+
+
+class ColumnMapping(Params):
+    """How a raw row becomes the fields of an example, without code.
+
+    Each field is a dotted path into the row (``conversations.1.value``) or, with braces, a template of
+    such paths (``"{title}: {body}"``). `preset` names a built-in mapping that the given fields override.
+    """
+
+    preset: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    answer: str | None = None
+    tests: str | None = None
+    difficulty: str | None = None
+    group: str | None = None
+    license: str | None = None
+
+
+class Source(Params):
+    """Raw rows from somewhere.
+
+    `uri` is a path or glob on any fsspec filesystem (JSONL, gzipped or zstd JSONL, Parquet, CSV), a folder
+    written by `datasets`, ``hf://datasets/org/name/**.parquet`` (then `revision` is required), or
+    ``made://procedure?option=value``: rows made on the spot by a procedure of `infra_core.sources.made`.
+    """
+
+    name: Name
+    domain: Name
+    uri: str
+    revision: str | None = None
+    mapping: ColumnMapping = ColumnMapping()
+    license: str | None = None
+    rows: Count | None = None  # the first n rows of each file; all by default
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.uri.startswith("hf://") and not self.revision:
+            raise ValueError(f"source {self.name!r} reads {self.uri} without a revision; pin the commit")
+        return self
+
+
+class CleanParams(Params):
+    """Row-local cleaning; every drop is kept with its reason."""
+
+    min_response_chars: Count = 1
+    max_response_chars: Count = 400_000
+    require_answer: bool = False
+
+
+class IngestParams(Params):
+    """Sources of one corpus and how they are cleaned."""
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    clean: CleanParams = CleanParams()
+
+
+class CorpusParams(IngestParams):
+    """The corpus of a run, and the pool that swaps draw from."""
+
+    reserve: tuple[Source, ...] = ()
+
+
+class ScreenParams(Params):
+    """Global looks: duplicates across sources, overlap with benchmarks (`docs/papers.md` for the rule)."""
+
+    decontaminate: bool = True
+    ngram: Count = 10
+    drop_containment: Fraction = 0.25
+    suspect_containment: Fraction = 0.10
+    deduplicate: bool = True
+
+
+class RateParams(Params):
+    """Difficulty bands by quantile within a domain."""
+
+    method: Literal["label"] = "label"
+    bands: tuple[Fraction, Fraction] = (1 / 3, 2 / 3)
+
+
+class Benchmark(Source):
+    """Questions with something to judge an answer by. Used as queries, as exam, or both."""
+
+    judge: Literal["math", "code", "exact"]
+    metadata_version: str = "1"

@@ -1,0 +1,37 @@
+"""Which queries, which curvature, which scores."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infra_core.recipe.params import Count, ModuleChoice, Name, Params
+
+
+class QueryParams(Params):
+    """Queries: the model's own judged answers (Kou et al. 2025), or references where it solves nothing."""
+
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    objective: Literal["own_correct", "reference"]
+    draws: Count = 1
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    max_new_tokens: Count = 256
+    questions: Count | None = None  # per task; all of the query split by default
+    seed: int = 0
+
+
+class FactorParams(Params):
+    """Curvature of the loss in the tracked modules."""
+
+    modules: ModuleChoice = "mlp"
+    curvature: Literal["ekfac", "identity"] = "ekfac"
+    fisher: Literal["sampled", "empirical"] = "sampled"
+    sequences: Count | None = None  # training rows to fit on; all by default
+    seed: int = 0
+
+
+class ScoreParams(Params):
+    """Influence of each example, span and token on each query group."""
+
+    damping: Annotated[float, Field(gt=0)] = 0.1  # × the module's mean eigenvalue
+    token_rule: Literal["position", "loss_term"]  # never defaulted: they differ per token
+    spans: Literal["lines", "sentences"] | None = None

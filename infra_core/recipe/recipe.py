@@ -1,0 +1,94 @@
+"""`Recipe`: everything that decides the numbers of one run, as one typed, frozen value.
+
+A recipe says *what*; a `RunContext` says *where and how fast*. A field belongs here if changing it may
+change a result, and nowhere else.
+"""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from infra_core.errors import RequestError
+from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams
+from infra_core.recipe.evaluation import EvaluateParams
+from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
+from infra_core.recipe.mixture import KeepAll, MixtureRule
+from infra_core.recipe.model import BaseSection, TrainSection
+from infra_core.recipe.params import Fraction, Name, Params
+
+
+class Recipe(Params):
+    """One run, from raw corpus to report."""
+
+    name: Name
+    seed: int
+    note: str | None = None  # what the reader of the report must know; printed at its top
+    base: BaseSection
+    corpus: CorpusParams
+    benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
+    screen: ScreenParams = ScreenParams()
+    difficulty: RateParams = RateParams()
+    train: TrainSection
+    queries: QueryParams
+    query_share: Fraction | None = None  # of a benchmark that is both queried and examined; split by question
+    factors: FactorParams = FactorParams()
+    scores: ScoreParams
+    mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
+    evaluate: EvaluateParams
+
+    @field_validator("mixtures")
+    @classmethod
+    def _keep_all_is_ours(cls, mixtures: dict[str, MixtureRule]) -> dict[str, MixtureRule]:
+        if "keep_all" in mixtures and not isinstance(mixtures["keep_all"], KeepAll):
+            raise ValueError("the arm called keep_all is the untouched corpus; give your rule another name")
+        return mixtures
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for section, tasks in (("queries", self.queries.tasks), ("evaluate", self.evaluate.tasks)):
+            for task in tasks:
+                if task not in self.benchmarks:
+                    raise ValueError(
+                        f"{section}.tasks names {task!r}; benchmarks has {sorted(self.benchmarks)}"
+                    )
+        shared = set(self.queries.tasks) & set(self.evaluate.tasks)
+        if shared and self.query_share is None:
+            raise ValueError(
+                f"{sorted(shared)} are queried and examined; give query_share, the fraction of their "
+                "questions that becomes queries (1.0 reuses all in both, and the report will say so)"
+            )
+        needs_reserve = [name for name, rule in self.mixtures.items() if rule.kind in {"flip", "random"}]
+        if needs_reserve and not self.corpus.reserve:
+            raise ValueError(f"mixtures {needs_reserve} swap rows in; name the pool in corpus.reserve")
+        names = [source.name for source in (*self.corpus.sources, *self.corpus.reserve)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"source names {twice} occur twice; raw_ref would be ambiguous")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recipe":
+        """Read and check a recipe file.
+
+        Raises
+        ------
+        RequestError
+            Naming the file and every field that is missing, unknown or out of range, by its path.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(
+                f"recipe {path} cannot be read ({error}); give a name in deployments/recipes/ or a path"
+            ) from error
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise RequestError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}" for fault in error.errors()
+            )
+            raise RequestError(f"recipe {path}: {faults}") from error
