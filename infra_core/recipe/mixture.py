@@ -6,6 +6,9 @@ from pydantic import Field
 
 from infra_core.recipe.params import Fraction, Name, Params
 
+Band = Literal["easy", "medium", "hard"]
+PAPER_DIRECTIONS: dict[str, tuple[Band, Band]] = {"math": ("easy", "hard"), "code": ("hard", "easy")}
+
 
 class KeepAll(Params):
     """The corpus as it is, without what the screen dropped."""
@@ -21,10 +24,7 @@ class Flip(Params):
 
     kind: Literal["flip"]
     match: Literal["rows", "tokens"]
-    directions: dict[Name, tuple[Literal["easy", "medium", "hard"], Literal["easy", "medium", "hard"]]] = {
-        "math": ("easy", "hard"),
-        "code": ("hard", "easy"),
-    }
+    directions: dict[Name, tuple[Band, Band]] = Field(default_factory=lambda: dict(PAPER_DIRECTIONS))
     fraction: Fraction = 1.0  # of the leaving cell
 
 

@@ -1,0 +1,132 @@
+"""`@stage`: a plain function becomes a resumable Prefect task. The only bridge between the two worlds."""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import ArtifactStore, WorkDir
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed, State
+from prefect.tasks import exponential_backoff
+
+from infra_core.errors import InfraError
+
+logger = logging.getLogger(__name__)
+
+STAGES: dict[str, "Stage"] = {}
+"""Every stage by name, filled by `@stage`; golden numbers and the documents are checked against it."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """How and where a run happens. Nothing here may change a result, so nothing here is hashed.
+
+    Attributes
+    ----------
+    micro_batch_tokens
+        Positions in one forward pass; bounds the memory of training, fitting and scoring.
+    save_seconds
+        At most this much training is lost to a kill.
+    """
+
+    store: ArtifactStore
+    device: str = "cpu"
+    micro_batch_tokens: int = 16_384
+    save_seconds: float = 60.0
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """Of the run that this context belongs to; a manifest with another run's id was reused."""
+        return self.provenance.get("run", "")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named, versioned function whose finished output is remembered in the store.
+
+    Calling it returns the artifact, building what is missing of it. Inside a flow the call is a Prefect
+    task run; an artifact that was already whole ends that run in a state called *Reused*.
+    """
+
+    name: str
+    version: int
+    fn: Callable[..., None]
+    task: Task[..., Any]
+
+    def __call__(self, ctx: RunContext, *, label: str = "", **given: Any) -> Artifact:
+        """Return the artifact of this stage for the given inputs and params; `label` only names the run."""
+        if FlowRunContext.get() is None:
+            return outcome(self.task.fn(ctx, **given))
+        named = self.task.with_options(task_run_name=f"{self.name} {label}".strip())
+        return outcome(named(ctx, return_state=True, **given))
+
+
+def outcome(state: Any) -> Artifact:
+    """Return the artifact that a finished task run or a direct call came to."""
+    return state.result() if isinstance(state, State) else state
+
+
+def flatten_inputs(given: Mapping[str, Any]) -> Iterator[tuple[str, Artifact]]:
+    """Yield every artifact among a stage's arguments under a stable name; mappings nest with a dot."""
+    for name, value in given.items():
+        if isinstance(value, Artifact):
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", artifact) for inner, artifact in flatten_inputs(value))
+
+
+def _is_transient(_task: Any, _run: Any, state: State) -> bool:
+    # What a person must mend (an InfraError) and bugs fail at once; only the world outside is retried.
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, InfraError)
+
+
+def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
+    """Make `fn(ctx, out, *, <inputs: Artifact>, params)` a stage that returns an `Artifact`.
+
+    Arguments that are artifacts, or mappings of artifacts, are inputs; `params` is identity. Raise
+    `version` in the same commit as any change to the numbers `fn` writes.
+    """
+
+    def decorate(fn: Callable[..., None]) -> Stage:
+        name, signature = fn.__name__, inspect.signature(fn)
+
+        def run(ctx: RunContext, **given: Any) -> Any:
+            params, inputs = given.get("params"), dict(flatten_inputs(given))
+            artifact = ctx.store.address(name, version, params, inputs)
+            if ctx.store.finished(artifact):
+                logger.info("%s: reused %s", name, artifact.uri)
+                return Completed(name="Reused", message=f"already at {artifact.uri}", data=artifact)
+
+            def build(out: WorkDir) -> None:
+                torch.manual_seed(0)  # whatever forgets to ask for its own generator is at least repeatable
+                fn(ctx, out, **given)
+
+            ctx.store.materialize(name, version, params, inputs, build, ctx.provenance)
+            logger.info("%s: built %s", name, artifact.uri)
+            return artifact
+
+        kept = [parameter for parameter in signature.parameters.values() if parameter.name != "out"]
+        run.__signature__ = signature.replace(parameters=kept, return_annotation=Any)  # type: ignore[attr-defined]
+        run.__doc__, run.__name__ = fn.__doc__, name
+        wrapped = task(
+            run,
+            name=name,
+            retries=2,
+            retry_delay_seconds=exponential_backoff(backoff_factor=2),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_is_transient,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        STAGES[name] = Stage(name, version, fn, wrapped)
+        return STAGES[name]
+
+    return decorate
