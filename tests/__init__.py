@@ -1,0 +1,1 @@
+"""Claims about the project; one folder a package, and oracles that import nothing of ours."""

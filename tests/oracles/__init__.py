@@ -1,0 +1,1 @@
+"""Slow, obvious versions written from the papers; they import nothing of ours."""
