@@ -1,6 +1,6 @@
 """Where rows come from and what is asked of them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -41,7 +41,7 @@ class Source(Params):
     rows: Count | None = None  # the first n rows of each file; all by default
 
     @model_validator(mode="after")
-    def _pinned(self) -> Self:
+    def _pinned(self) -> "Source":
         if self.uri.startswith("hf://") and not self.revision:
             raise ValueError(f"source {self.name!r} reads {self.uri} without a revision; pin the commit")
         return self

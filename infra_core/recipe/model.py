@@ -1,6 +1,6 @@
 """What is trained, and how."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,7 @@ class PretrainedBase(Params):
     dtype: Literal["fp32", "bf16"] = "fp32"
 
     @model_validator(mode="after")
-    def _pinned(self) -> Self:
+    def _pinned(self) -> "PretrainedBase":
         looks_like_hub = (
             "://" not in self.model and self.model.count("/") == 1 and not self.model.startswith(".")
         )
@@ -55,6 +55,10 @@ class TrainFields(Params):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
 
+    def run(self, seed: int) -> "TrainParams":
+        """Return the parameters of the training run with this (derived) seed."""
+        return TrainParams(**self.model_dump(exclude={"seeds"}), seed=seed)
+
 
 class TrainParams(TrainFields):
     """One training run."""
@@ -67,10 +71,6 @@ class TrainSection(TrainFields):
 
     seeds: Count = 1
 
-    def run(self, seed: int) -> TrainParams:
-        """Return the parameters of the training run with this (derived) seed."""
-        return TrainParams(**self.model_dump(exclude={"seeds"}), seed=seed)
-
 
 class BaseSection(Params):
     """Where training starts. A scratch model is first trained on `sources` by the same `train` stage."""
@@ -80,7 +80,7 @@ class BaseSection(Params):
     train: TrainFields | None = None
 
     @model_validator(mode="after")
-    def _scratch_needs_data(self) -> Self:
+    def _scratch_needs_data(self) -> "BaseSection":
         if bool(self.sources) != (self.train is not None):
             raise ValueError("base.sources and base.train go together: give both or neither")
         return self

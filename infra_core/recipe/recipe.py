@@ -5,7 +5,7 @@ change a result, and nowhere else.
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,7 +14,7 @@ from infra_core.errors import RequestError
 from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams
 from infra_core.recipe.evaluation import EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
-from infra_core.recipe.mixture import KeepAll, MixtureRule
+from infra_core.recipe.mixture import Flip, KeepAll, MixtureRule, RandomSwap
 from infra_core.recipe.model import BaseSection, TrainSection
 from infra_core.recipe.params import Fraction, Name, Params
 
@@ -38,6 +38,16 @@ class Recipe(Params):
     mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
     evaluate: EvaluateParams
 
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _named_by_key(cls, benchmarks: Any) -> Any:
+        if not isinstance(benchmarks, dict):
+            return benchmarks
+        return {
+            name: {**given, "name": name} if isinstance(given, dict) else given
+            for name, given in benchmarks.items()
+        }
+
     @field_validator("mixtures")
     @classmethod
     def _keep_all_is_ours(cls, mixtures: dict[str, MixtureRule]) -> dict[str, MixtureRule]:
@@ -46,7 +56,7 @@ class Recipe(Params):
         return mixtures
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
+    def _names_are_known(self) -> "Recipe":
         for section, tasks in (("queries", self.queries.tasks), ("evaluate", self.evaluate.tasks)):
             for task in tasks:
                 if task not in self.benchmarks:
@@ -67,6 +77,30 @@ class Recipe(Params):
         if twice:
             raise ValueError(f"source names {twice} occur twice; raw_ref would be ambiguous")
         return self
+
+    @model_validator(mode="after")
+    def _controls_have_a_size(self) -> Self:
+        for name, rule in self.mixtures.items():
+            if isinstance(rule, RandomSwap) and self.sized_like(rule) is None:
+                raise ValueError(
+                    f"mixtures.{name} is a control, but of which flip? name one in `like`; there are {self._flips()}"
+                )
+        return self
+
+    def _flips(self) -> list[str]:
+        return [name for name, rule in self.mixtures.items() if isinstance(rule, Flip)]
+
+    def sized_like(self, rule: MixtureRule) -> Flip | None:
+        """Return the flip whose size a random control copies: the one it names, or the only one."""
+        if not isinstance(rule, RandomSwap):
+            return None
+        flips = self._flips()
+        chosen = self.mixtures.get(rule.like or (flips[0] if len(flips) == 1 else ""))
+        return chosen if isinstance(chosen, Flip) else None
+
+    def reused_questions(self) -> tuple[str, ...]:
+        """Return the tasks that are both queried and examined, in the order of the exam."""
+        return tuple(task for task in self.evaluate.tasks if task in self.queries.tasks)
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
