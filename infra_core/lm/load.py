@@ -1,0 +1,214 @@
+"""Model and tokenizer, from a shape, a folder, the hub or a GGUF file. Never runs remote code.
+
+What is computed in which dtype:
+
+=================  ========================================  ==========================
+where              weights                                   arithmetic
+=================  ========================================  ==========================
+training           fp32                                      `TrainFields.precision`
+influence, exam    as the run context says (`DTYPES`)        the same; losses in fp32
+covariances        –                                         fp32
+eigendecomposition –                                         fp64, stored fp32
+=================  ========================================  ==========================
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from infra_core.errors import DataError
+from infra_core.lm.tokenizer import character_tokenizer
+from infra_core.recipe import PretrainedBase, ScratchBase
+
+LanguageModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+Dtype = Literal["fp32", "bf16"]
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+# Plain PyTorch attention: differentiable twice over, on any device, and the same for training and scoring.
+_ATTENTION = "sdpa"
+
+
+def build_scratch(base: ScratchBase) -> LanguageModel:
+    """Return a randomly initialised fp32 model of the given shape and its character tokenizer.
+
+    The same `base` gives the same weights; torch's global random state is left as it was.
+    """
+    tokenizer = character_tokenizer()
+    config = AutoConfig.for_model(
+        base.architecture,
+        vocab_size=len(tokenizer),
+        hidden_size=base.hidden_size,
+        num_hidden_layers=base.layers,
+        num_attention_heads=base.heads,
+        num_key_value_heads=base.kv_heads,
+        intermediate_size=base.mlp_size,
+        max_position_embeddings=base.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(base.seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=_ATTENTION)
+    return model.eval(), tokenizer
+
+
+def load_pretrained(base: PretrainedBase, *, device: str = "cpu") -> LanguageModel:
+    """Return published weights and their tokenizer.
+
+    Parameters
+    ----------
+    base
+        `model` is a folder, a hub id (with `revision`) or ``package://PACKAGE/FILE.gguf``, a quantised file
+        inside an installed Python package, which is dequantised.
+    device
+        Where the model goes.
+
+    Raises
+    ------
+    DataError
+        If there is no such model, its weights are not safetensors, it has no usable tokenizer, or what lies
+        there is not the pinned revision.
+    """
+    if base.revision is not None and (found := pin(base).revision) != base.revision:
+        raise DataError(
+            f"model {base.model} is revision {found}, the recipe pins {base.revision}; correct one"
+        )
+    if base.model.startswith("package://"):
+        folder, file = _inside_package(base.model)
+        return _read(str(folder), device, base.dtype, gguf_file=file)
+    if Path(base.model).is_dir():
+        return load(Path(base.model), device=device, dtype=base.dtype)
+    if base.revision is None:
+        raise DataError(f"model {base.model!r} is no folder here; give a folder that exists or a hub id")
+    return _read(base.model, device, base.dtype, revision=base.revision)
+
+
+def load(folder: Path, *, device: str = "cpu", dtype: Dtype = "fp32") -> LanguageModel:
+    """Return the model and tokenizer of a folder that `save` wrote, or that has the hub's layout.
+
+    Raises
+    ------
+    DataError
+        If the folder lacks config, safetensors weights or a tokenizer with a chat template.
+    """
+    if not (folder / "config.json").is_file():
+        raise DataError(f"{folder} is no model folder: it has no config.json; give one in the hub's layout")
+    if not any(folder.glob("*.safetensors")):
+        raise DataError(f"model folder {folder} has no *.safetensors; convert its weights first")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise DataError(f"model folder {folder} has no tokenizer.json; save the tokenizer beside the model")
+    return _read(str(folder), device, dtype)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write model and tokenizer in the hub's layout; the same weights give the same bytes."""
+    with no_progress_bars():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing its progress bars, then let it again if it did before."""
+    drew = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drew:
+            transformers_logging.enable_progress_bar()
+
+
+def pin(base: PretrainedBase) -> PretrainedBase:
+    """Return `base` with the revision it has now: of local files the content hash, of a hub id as given."""
+    if base.model.startswith("package://"):
+        folder, file = _inside_package(base.model)
+        return base.model_copy(update={"revision": _sha256(folder / file)[:16]})
+    if Path(base.model).is_dir():
+        return base.model_copy(update={"revision": folder_revision(Path(base.model))})
+    return base
+
+
+def folder_revision(folder: Path) -> str:
+    """Return the content hash of a model folder: 16 hex over the names and bytes of its visible files."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if not any(piece.startswith(".") for piece in name.split("/")):
+            digest.update(f"{name}\n{_sha256(file)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _inside_package(uri: str) -> tuple[Path, str]:
+    package, _, file = uri.removeprefix("package://").partition("/")
+    # Found without importing it: a package of weights may need things at import that we do not.
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise DataError(f"model {uri!r} lies in the package {package!r}, which is not installed; install it")
+    folder = Path(found.submodule_search_locations[0])
+    if not file.endswith(".gguf") or not (folder / file).is_file():
+        held = sorted(path.name for path in folder.glob("*.gguf"))
+        raise DataError(f"model {uri!r}: package {package!r} has no such GGUF file; it has {held}")
+    return folder, file
+
+
+def _read(name: str, device: str, dtype: Dtype, **where: Any) -> LanguageModel:
+    weights: dict[str, Any] = {"use_safetensors": True}
+    if "gguf_file" in where:
+        weights = {"quantization_config": GgufConfig(dequantize=True)}
+    try:
+        with no_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                name,
+                dtype=DTYPES[dtype],
+                attn_implementation=_ATTENTION,
+                trust_remote_code=False,
+                **weights,
+                **where,
+            )
+            tokenizer = _tokenizer_class(name).from_pretrained(name, trust_remote_code=False, **where)
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # both mean: not there or not right
+        raise DataError(f"model {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if tokenizer.chat_template is None:
+        raise DataError(f"the tokenizer of model {name!r} has no chat template; take a chat model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device).eval(), tokenizer
+
+
+def _tokenizer_class(name: str) -> Any:
+    # Beside a qwen2 config AutoTokenizer takes Qwen2Tokenizer, which rebuilds the tokenizer its own way
+    # whatever tokenizer.json says. A tokenizer saved under no model's name is read as it was saved.
+    described = Path(name) / "tokenizer_config.json"
+    if described.is_file():
+        kind = json.loads(described.read_text(encoding="utf-8")).get("tokenizer_class")
+        if kind in {"TokenizersBackend", "PreTrainedTokenizerFast"}:
+            return PreTrainedTokenizerFast
+    return AutoTokenizer

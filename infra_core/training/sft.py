@@ -1,0 +1,248 @@
+"""Fine-tune a model on scored tokens with `transformers.Trainer`, saving and resuming by optimiser step.
+
+Everything random is decided before the first step (`plan_steps`), so a resumed run continues exactly.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.errors import DataError, RequestError
+from infra_core.lm.batching import collate
+from infra_core.lm.load import no_progress_bars
+from infra_core.lm.objective import summed_loss
+from infra_core.recipe import TrainParams
+from infra_core.training.plan import micro_batches, plan_steps
+
+LOSSES = {
+    "optimiser_step": pl.Int32(),  # 1-based
+    "scored_tokens": pl.Int32(),
+    "nll_per_token": pl.Float64(),  # nats, before the step's update
+    "learning_rate": pl.Float64(),
+}
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+_NOT_SCORED = -100  # the label that Trainer does not count
+
+
+def trainable(examples: Sequence[TokenizedExample], max_tokens: int) -> list[TokenizedExample]:
+    """Return the examples that training uses: not too long, and with something to learn."""
+    return [example for example in examples if len(example) <= max_tokens and bool(example.scored.any())]
+
+
+@dataclass(frozen=True)
+class States:
+    """Where the states of a run under way are written, and what happens to them.
+
+    Attributes
+    ----------
+    folder
+        A local folder that a state lies in while it is handed on.
+    resume_from
+        A state that `on_save` was given in an earlier run with the same arguments.
+    on_save
+        Called with the optimiser step and the folder of its state, which is gone after the call. Without it
+        nothing is saved.
+    every_seconds
+        Time between states; 0 saves after every step but the last.
+    """
+
+    folder: Path
+    resume_from: Path | None = None
+    on_save: Callable[[int, Path], None] | None = None
+    every_seconds: float = math.inf
+
+
+def train(
+    model: PreTrainedModel,
+    examples: Sequence[TokenizedExample],
+    params: TrainParams,
+    states: States,
+    *,
+    progress: Callable[[int, int, float], None] | None = None,
+    micro_batch_tokens: int = 16_384,
+    device: str = "cpu",
+) -> pl.DataFrame:
+    """Train `model` in place and return one row of `LOSSES` an optimiser step.
+
+    An optimiser step minimises the summed NLL of its scored tokens divided by their number. On a CPU the
+    result is the same to the last bit for the same inputs and threads, however often it was resumed.
+
+    Parameters
+    ----------
+    model
+        Changed in place. Master weights are fp32, whatever `params.precision` is.
+    examples
+        What to train on; see `trainable` for those that are left out.
+    params
+        Schedule, sizes and the seed.
+    states
+        Saving and resuming.
+    progress
+        Called after each optimiser step with steps done, steps in all, and the NLL per scored token.
+    micro_batch_tokens
+        Padded positions that go through the model at once. Bounds memory; moves results by rounding only.
+    device
+        ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    DataError
+        If no example is trainable.
+    """
+    rows = trainable(examples, params.max_tokens)
+    if not rows:
+        raise DataError(
+            f"none of the {len(examples)} examples has scored tokens and at most {params.max_tokens} tokens; "
+            "raise train.max_tokens or look at what was dropped"
+        )
+    lengths = [len(row) for row in rows]
+    steps = plan_steps(lengths, params.batch_tokens, params.epochs, params.seed)
+    split = micro_batches(steps, lengths, micro_batch_tokens)
+    model.float()
+    trainer = Trainer(
+        model=model,
+        args=_arguments(params, len(steps), len(split[0]), states.folder, device),
+        train_dataset=_MicroBatches(rows, [group for groups in split for group in groups]),
+        data_collator=_only,
+        compute_loss_func=_mean_nll,
+        callbacks=[_Watch(states, progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    with no_progress_bars():
+        trainer.train(resume_from_checkpoint=str(states.resume_from) if states.resume_from else None)
+    model.eval()
+    return _losses(trainer.state, [sum(int(rows[row].scored.sum()) for row in step) for step in steps])
+
+
+class _MicroBatches(Dataset[dict[str, Any]]):
+    """Ready micro-batches in the order of training."""
+
+    def __init__(self, rows: Sequence[TokenizedExample], groups: Sequence[Sequence[int]]) -> None:
+        self.rows, self.groups = rows, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        group = self.groups[number]
+        if not group:  # filler: one position that nothing is learnt from
+            nothing = torch.zeros(1, 1, dtype=torch.int64)
+            return {"input_ids": nothing, "labels": nothing + _NOT_SCORED, "use_cache": False}
+        batch = collate([self.rows[row] for row in group])
+        return {
+            "input_ids": batch.ids,
+            "attention_mask": batch.attention_mask.long(),
+            "labels": batch.ids.masked_fill(~batch.scored, _NOT_SCORED),
+            "use_cache": False,
+        }
+
+
+class _Watch(TrainerCallback):
+    """Reports progress, saves by the clock, and hands every saved state on."""
+
+    def __init__(self, states: States, progress: Callable[[int, int, float], None] | None) -> None:
+        self.states, self.progress, self.saved_at = states, progress, time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        due = time.monotonic() - self.saved_at >= self.states.every_seconds
+        if self.states.on_save is not None and due and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs is None or "loss" not in logs:  # the summary after the last step
+            return
+        if not math.isfinite(logs["loss"]):
+            raise RequestError(
+                f"the loss is {logs['loss']} at optimiser step {state.global_step} of {state.max_steps}; "
+                "lower train.learning_rate"
+            )
+        if self.progress is not None:
+            self.progress(state.global_step, state.max_steps, logs["loss"])
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        folder = self.states.folder / f"checkpoint-{state.global_step}"
+        if self.states.on_save is not None:
+            self.states.on_save(state.global_step, folder)
+        shutil.rmtree(folder)
+        self.saved_at = time.monotonic()
+
+
+def _arguments(
+    params: TrainParams, steps: int, accumulation: int, workdir: Path, device: str
+) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(workdir),
+        max_steps=steps,
+        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=1,  # an item of the dataset is a micro-batch
+        train_sampling_strategy="sequential",
+        learning_rate=params.learning_rate,
+        lr_scheduler_type=_SCHEDULES[params.schedule],
+        warmup_steps=math.ceil(params.warmup_fraction * steps),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        bf16=params.precision == "bf16",
+        seed=params.seed % 2**32,  # numpy takes no larger one
+        use_cpu=device == "cpu",
+        save_strategy="no",  # saving is ours: by the clock
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
+
+
+def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
+    scored = labels != _NOT_SCORED
+    # The divisor counts the whole optimiser step, so micro-batches add up to its mean.
+    return summed_loss(outputs.logits, labels.clamp(min=0), scored) / num_items_in_batch
+
+
+def _losses(state: TrainerState, scored_tokens: Sequence[int]) -> pl.DataFrame:
+    logged = [entry for entry in state.log_history if "loss" in entry]
+    return pl.DataFrame(
+        {
+            "optimiser_step": [entry["step"] for entry in logged],
+            "scored_tokens": [scored_tokens[entry["step"] - 1] for entry in logged],
+            "nll_per_token": [entry["loss"] for entry in logged],
+            "learning_rate": [entry["learning_rate"] for entry in logged],
+        },
+        schema=LOSSES,
+    )
