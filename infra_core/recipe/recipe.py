@@ -5,7 +5,7 @@ change a result, and nowhere else.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -79,11 +79,11 @@ class Recipe(Params):
         return self
 
     @model_validator(mode="after")
-    def _controls_have_a_size(self) -> Self:
+    def _controls_have_a_size(self) -> "Recipe":
         for name, rule in self.mixtures.items():
             if isinstance(rule, RandomSwap) and self.sized_like(rule) is None:
                 raise ValueError(
-                    f"mixtures.{name} is a control, but of which flip? name one in `like`; there are {self._flips()}"
+                    f"mixtures.{name} is a control, but of which flip? name one of {self._flips()} in `like`"
                 )
         return self
 
