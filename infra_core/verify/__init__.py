@@ -1,0 +1,1 @@
+"""Is an answer right? Mathematics by value, code by running it where it can do no harm."""

@@ -1,0 +1,120 @@
+"""Judge mathematics in a child process that the kernel stops: some comparisons never end, or eat all memory.
+
+math-verify guards itself by SIGALRM, which only works in a main thread, and which cannot stop a long
+operation on big integers at all. Here a child serves one question at a time; each has a time limit after
+which the kernel ends the child, and a fresh fork takes its place within milliseconds.
+"""
+
+import atexit
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from infra_core.verify.verdict import Verdict
+
+SECONDS = 5  # for one answer
+MEMORY_BYTES = 2 << 30
+
+_PACKAGE_ROOT = Path(__file__).parents[2]
+
+
+class _Server:
+    """The child, started when first needed and again in a process that was forked from ours."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owner = 0
+        self.process: subprocess.Popen | None = None
+
+    def running(self) -> subprocess.Popen:
+        """Return the child, starting it if need be."""
+        if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
+            path = os.pathsep.join([str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra_core.verify.bounded"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+            self.owner = os.getpid()
+        return self.process
+
+    def ask(self, question: tuple[str, str]) -> Verdict:
+        """Have one answer judged."""
+        process = self.running()
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - we asked for pipes
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The process that judges mathematics ended with status {process.wait()}.")
+        return Verdict(*json.loads(line))
+
+    def close(self) -> None:
+        """End the child: it stops when nobody can ask any more."""
+        if self.process is not None and self.owner == os.getpid():
+            self.process.communicate()
+
+
+_server = _Server()
+atexit.register(_server.close)
+
+
+def judge_maths_bounded(items: Sequence[tuple[str, str]]) -> list[Verdict]:
+    """Judge pairs of response and answer as `maths.judge_maths` does, each within `SECONDS`; from any thread."""
+    with _server.lock:
+        return [_server.ask(item) for item in items]
+
+
+def _serve() -> None:
+    """Be the child: keep one fork answering, and say so when it was stopped."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    from infra_core.verify.maths import judge_maths  # noqa: PLC0415 - two seconds of sympy, here only
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    judge_maths("The answer is $x^2 + 1$", "$1 + x^2$")  # so that forks find the parser's tables ready
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            _answer_all(judge_maths, answers)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 0:
+            return
+        why = (
+            f"not compared within {SECONDS} s"
+            if status == -signal.SIGALRM
+            else f"comparing failed ({status})"
+        )
+        print(json.dumps([False, why]), file=answers, flush=True)  # noqa: T201 - the pipe to the parent
+
+
+def _answer_all(judge: object, answers: IO[str]) -> None:
+    """Answer questions until there are no more."""
+    assert callable(judge)  # noqa: S101
+    # The default action, not a handler: a handler waits for the interpreter, which may be busy for ever.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    questions = os.fdopen(0, "r", closefd=False)
+    while line := questions.readline():
+        signal.alarm(SECONDS)
+        try:
+            verdict = judge(*json.loads(line))
+            found = [verdict.correct, verdict.why]
+        except (Exception, RecursionError) as error:  # noqa: BLE001 - an answer that breaks the parser is wrong
+            found = [False, f"cannot be compared: {type(error).__name__}"]
+        signal.alarm(0)
+        print(json.dumps(found), file=answers, flush=True)  # noqa: T201 - the pipe to the parent
+
+
+if __name__ == "__main__":
+    _serve()

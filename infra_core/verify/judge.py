@@ -1,0 +1,58 @@
+"""Judge answers of any kind, many at a time."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from infra_core.errors import DataError
+from infra_core.verify.bounded import judge_maths_bounded
+from infra_core.verify.code import judge_code
+from infra_core.verify.exact import judge_exact
+from infra_core.verify.verdict import Candidate, Verdict
+
+__all__ = ["Candidate", "JudgeKind", "Verdict", "judge_answers"]
+
+JudgeKind = Literal["math", "code", "exact"]
+
+
+def judge_answers(kind: JudgeKind, items: Sequence[Candidate]) -> list[Verdict]:
+    """Judge candidates, in order.
+
+    Parameters
+    ----------
+    kind
+        `math` compares values, `code` runs tests in a sandbox, `exact` compares text.
+    items
+        Each with an `answer` (math, exact) or `tests` (code). Hand over many at once: code is judged in batches.
+
+    Returns
+    -------
+    list[Verdict]
+        One a candidate, each with its reason.
+
+    Raises
+    ------
+    DataError
+        If a candidate has nothing to be judged by.
+
+    Examples
+    --------
+    >>> judge_answers("exact", [Candidate("Answer: b a", answer="b a")])
+    [Verdict(correct=True, why='equal: b a')]
+    """
+    if kind == "code":
+        return judge_code([
+            (item.response, _given(item.tests, "tests", number)) for number, item in enumerate(items)
+        ])
+    pairs = [(item.response, _given(item.answer, "answer", number)) for number, item in enumerate(items)]
+    if kind == "math":
+        return judge_maths_bounded(pairs)
+    return [judge_exact(response, answer) for response, answer in pairs]
+
+
+def _given(value: str | None, what: str, number: int) -> str:
+    if value is None or not value.strip():
+        raise DataError(
+            f"Candidate {number} has no {what} to be judged by. Leave out rows without one, or map the column that "
+            "holds it."
+        )
+    return value
