@@ -1,0 +1,30 @@
+"""Influence of training examples, their spans and tokens, on what a model can do. Touches no file."""
+
+from infra_core.influence.attribute import attribute, score_examples
+from infra_core.influence.covariance import Eigenbasis, fit_eigenbasis
+from infra_core.influence.eigenvalues import fit_factors
+from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, precondition
+from infra_core.influence.query import Preconditioned, precondition_queries
+from infra_core.influence.tensors import bases_from_tensors, factors_from_tensors, to_tensors
+from infra_core.influence.tracking import by_layer
+from infra_core.recipe import FactorParams, ScoreParams
+
+__all__ = [
+    "Eigenbasis",
+    "FactorParams",
+    "Factors",
+    "IdentityFactors",
+    "ModuleFactors",
+    "Preconditioned",
+    "ScoreParams",
+    "attribute",
+    "bases_from_tensors",
+    "by_layer",
+    "factors_from_tensors",
+    "fit_eigenbasis",
+    "fit_factors",
+    "precondition",
+    "precondition_queries",
+    "score_examples",
+    "to_tensors",
+]

@@ -1,0 +1,167 @@
+"""Influence of examples, spans and tokens on query groups, whose side is already done."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.influence.factors import Factors
+from infra_core.influence.passes import (
+    BATCH_TOKENS,
+    Progress,
+    passing,
+    predicting,
+    quiet,
+    scored_logits,
+    scored_targets,
+    wide,
+)
+from infra_core.influence.query import Preconditioned, precondition_queries
+from infra_core.influence.scores import score_rows, scores_frame
+from infra_core.influence.tracking import Linear, capture, modules_shaped, track, weight_tangents
+from infra_core.lm.batching import Batch
+from infra_core.lm.objective import target_losses
+from infra_core.recipe import ScoreParams
+
+SlopesOf = Callable[[Batch], Tensor]
+
+
+def attribute(
+    model: nn.Module,
+    factors: Mapping[str, Factors],
+    groups: Mapping[str, Sequence[TokenizedExample]],
+    examples: Iterable[TokenizedExample],
+    params: ScoreParams,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+) -> pl.DataFrame:
+    """Score examples against query groups: `precondition_queries`, then `score_examples`.
+
+    Returns
+    -------
+    DataFrame
+        Of the SCORES schema: a row a pair of example and group, in the order of the examples.
+    """
+    preconditioned = precondition_queries(model, factors, groups, params, batch_tokens=batch_tokens)
+    return score_examples(model, preconditioned, examples, params, batch_tokens=batch_tokens)
+
+
+def score_examples(
+    model: nn.Module,
+    preconditioned: Preconditioned,
+    examples: Iterable[TokenizedExample],
+    params: ScoreParams,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Return the influence of each example, its spans and its tokens on each query group.
+
+    Under the rule ``loss_term`` a token's influence is that of its own loss; under ``position`` it is that
+    of the gradient entering at the position which predicts it, later losses included. Both sum to the
+    influence of the example.
+
+    Parameters
+    ----------
+    model
+        The model that the queries were preconditioned with.
+    preconditioned
+        From `precondition_queries`.
+    examples
+        Training rows. One without scored tokens, or of a single token, has influence zero.
+    params
+        Token rule.
+    batch_tokens
+        Padded positions a batch; does not change the result beyond rounding.
+    progress
+        Called with (tokens done, tokens in all or None) after each batch.
+
+    Returns
+    -------
+    DataFrame
+        Of the SCORES schema: a row a pair of example and group, in the order of the examples.
+    """
+    found: dict[int, list[dict[str, object]]] = {}
+    shapes = {name: (each.shape[1], each.shape[2]) for name, each in preconditioned.directions.items()}
+    with quiet(model):
+        modules = modules_shaped(model, shapes, "queries")
+        slopes_of = RULES[params.token_rule](model, modules, preconditioned)
+        for batch, rows in passing(model, examples, batch_tokens, progress):
+            slopes = slopes_of(batch)
+            for row, (index, example) in enumerate(zip(batch.index, rows, strict=True)):
+                found[index] = score_rows(example, preconditioned.groups, slopes[:, row, : len(example)])
+    return scores_frame([row for index in sorted(found) for row in found[index]])
+
+
+def _position_rule(
+    model: nn.Module, modules: Mapping[str, Linear], preconditioned: Preconditioned
+) -> SlopesOf:
+    """Return δₜᵀ P aₜ summed over modules: one backward pass a batch for all groups."""
+    tracked = track(model, modules)
+    n_groups = len(preconditioned.groups)
+
+    def slopes_of(batch: Batch) -> Float[Tensor, "Q B T"]:
+        positions = predicting(batch)
+        flat = _zeros(model, n_groups, int(positions.sum()))
+
+        def on_input(_leader: str, a: Tensor) -> Tensor:
+            return a.to(flat.dtype)
+
+        def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
+            g = g.to(flat.dtype)
+            for query, direction in enumerate(preconditioned.directions[name]):
+                flat[query] += torch.linalg.vecdot(a @ direction.mT, g)
+
+        with capture(tracked, positions, on_input, on_gradient):
+            target_losses(scored_logits(model, batch), scored_targets(batch)).sum().backward()
+        slopes = _zeros(model, n_groups, *batch.ids.shape)
+        # Position t-1 predicts token t, and entry t is about token t.
+        slopes[:, :, 1:][:, positions[:, :-1]] = flat
+        return slopes
+
+    return slopes_of
+
+
+def _loss_term_rule(
+    model: nn.Module, modules: Mapping[str, Linear], preconditioned: Preconditioned
+) -> SlopesOf:
+    """Return d/dε Lₜ(θ + εP) of each token's own loss: one forward-mode pass a batch and group."""
+    n_groups = len(preconditioned.groups)
+    tangents = [
+        {
+            key: tangent
+            for name, module in modules.items()
+            for key, tangent in weight_tangents(name, module, preconditioned.directions[name][query]).items()
+        }
+        for query in range(n_groups)
+    ]
+    weights = {key: model.get_parameter(key).detach() for key in tangents[0]}
+
+    def slopes_of(batch: Batch) -> Float[Tensor, "Q B T"]:
+        slopes = _zeros(model, n_groups, *batch.ids.shape)
+        for query in range(n_groups):
+            # Fused attention kernels have no forward-mode derivative; the plain one has.
+            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+                dual = {key: forward_ad.make_dual(weights[key], tangents[query][key]) for key in weights}
+                losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
+                slopes[query, batch.scored] = forward_ad.unpack_dual(losses).tangent
+        return slopes
+
+    return slopes_of
+
+
+def _zeros(model: nn.Module, *shape: int) -> Tensor:
+    parameter = next(model.parameters())
+    return torch.zeros(shape, dtype=wide(parameter.dtype), device=parameter.device)
+
+
+RULES: dict[str, Callable[[nn.Module, Mapping[str, Linear], Preconditioned], SlopesOf]] = {
+    "position": _position_rule,
+    "loss_term": _loss_term_rule,
+}
+"""What each token rule computes: given a batch, ∇fᵀ (H + λI)⁻¹ ∇L by group, row and token predicted."""

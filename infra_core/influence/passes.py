@@ -1,0 +1,188 @@
+"""What every pass over examples shares: a quiet model, checked batches, logits only where they are scored."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from heapq import nsmallest
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.errors import DataError
+from infra_core.influence.tracking import Linear, output_head
+from infra_core.lm.batching import Batch, batches
+from infra_core.lm.objective import target_losses
+from infra_core.recipe import FactorParams
+from infra_core.seeds import derive_seed, generator
+
+Progress = Callable[[int, int | None], None]
+
+BATCH_TOKENS = 4096
+"""Padded positions a batch unless the caller says otherwise; never a matter of results."""
+
+
+@contextmanager
+def quiet(model: nn.Module) -> Iterator[None]:
+    """Hold the model in eval mode with frozen parameters, and give it back as it was."""
+    training = [module for module in model.modules() if module.training]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def passing(
+    model: nn.Module, examples: Iterable[TokenizedExample], batch_tokens: int, progress: Progress | None
+) -> Iterator[tuple[Batch, list[TokenizedExample]]]:
+    """Yield batches on the model's device with the examples they hold, reporting tokens as they are done."""
+    device = next(model.parameters()).device
+    total = sum(map(len, examples)) if isinstance(examples, Sequence) else None
+    done = 0
+    for batch, rows in batches(_checked(examples, context_length(model)), batch_tokens):
+        yield batch.to(device), rows
+        done += sum(map(len, rows))
+        if progress is not None:
+            progress(done, total)
+
+
+def context_length(model: nn.Module) -> int | None:
+    """Return the longest row the model was made for, or None if its config does not say."""
+    config = getattr(model, "config", None)
+    if config is not None and hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _checked(examples: Iterable[TokenizedExample], context: int | None) -> Iterator[TokenizedExample]:
+    for example in examples:
+        if len(example) == 0:
+            raise DataError(f"example {example.example_id} has no tokens; drop it before it gets here")
+        if context is not None and len(example) > context:
+            raise DataError(
+                f"example {example.example_id} has {len(example)} tokens but the model's context is "
+                f"{context}; shorten it or leave it out (train.max_tokens)"
+            )
+        yield example
+
+
+def fitting_rows(examples: Iterable[TokenizedExample], params: FactorParams) -> Iterable[TokenizedExample]:
+    """Return the rows to fit on: `params.sequences` of them drawn by example_id, whatever their order."""
+    if params.sequences is None:
+        return examples
+    return nsmallest(
+        params.sequences, examples, key=lambda row: derive_seed(params.seed, "fit", row.example_id or "")
+    )
+
+
+def predicting(batch: Batch) -> Bool[Tensor, "B T"]:
+    """Return the positions that predict a token: 0..T-2 of every row, prompt included, padding never."""
+    mask = torch.zeros_like(batch.attention_mask)
+    mask[:, :-1] = batch.attention_mask[:, 1:]
+    return mask
+
+
+def scored_logits(
+    model: nn.Module, batch: Batch, weights: Mapping[str, Tensor] | None = None
+) -> Float[Tensor, "N V"]:
+    """Return the logits that predict the scored tokens, in reading order.
+
+    The output head, wider than the rest of a small model together, is given only those positions.
+
+    Parameters
+    ----------
+    model
+        A causal language model of transformers.
+    batch
+        Rows to run.
+    weights
+        Parameters to run with in place of the model's own.
+    """
+    before_scored = batch.scored[:, 1:]
+
+    def select(_head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][:, :-1][before_scored], *args[1:])
+
+    head = output_head(model)
+    handle = head.register_forward_pre_hook(select) if head is not None else None
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.attention_mask.long(), "use_cache": False}
+    try:
+        logits = functional_call(model, dict(weights or {}), (), inputs).logits
+    finally:
+        if handle is not None:
+            handle.remove()
+    return logits if logits.ndim == 2 else logits[:, :-1][before_scored]
+
+
+def scored_targets(batch: Batch) -> Int64[Tensor, " N"]:
+    """Return the scored tokens in reading order."""
+    return batch.ids[batch.scored]
+
+
+def fisher_loss(
+    model: nn.Module, batch: Batch, rows: Sequence[TokenizedExample], params: FactorParams
+) -> Float[Tensor, ""]:
+    """Return the summed loss whose gradients make up the Fisher: of sampled labels, or of the data's own."""
+    logits = scored_logits(model, batch)
+    if params.fisher == "empirical":
+        return target_losses(logits, scored_targets(batch)).sum()
+    return target_losses(logits, sample_labels(logits.detach(), rows, params.seed)).sum()
+
+
+def sample_labels(
+    logits: Float[Tensor, "N V"], rows: Sequence[TokenizedExample], seed: int
+) -> Int64[Tensor, " N"]:
+    """Draw a token from the model's own distribution at every scored position.
+
+    Inverse-CDF sampling from uniforms that belong to (seed, example_id, scored token), so that an example's
+    labels do not depend on what shares its batch (but for logits that round across a boundary).
+    """
+    uniforms = [generator(seed, "labels", row.example_id or "").random(int(row.scored.sum())) for row in rows]
+    thresholds = torch.from_numpy(np.concatenate(uniforms)).to(logits.device)
+    labels = []
+    # In slices: the fp64 distribution of a whole batch over 150k tokens would be its largest tensor.
+    for piece, threshold in zip(logits.split(256), thresholds.split(256), strict=True):
+        cdf = piece.float().softmax(-1).cumsum(-1, dtype=torch.float64)
+        drawn = torch.searchsorted(cdf, threshold[:, None] * cdf[:, -1:], right=True)
+        labels.append(drawn.squeeze(1).clamp(max=logits.shape[1] - 1))
+    return torch.cat(labels)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype to accumulate in: fp32, or fp64 for a model that is."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def accumulator(module: Linear, *shape: int) -> Tensor:
+    """Return zeros beside a module's weight, wide enough to add up what comes of it."""
+    return torch.zeros(shape, dtype=wide(module.weight.dtype), device=module.weight.device)
+
+
+def require_finite(sums: Mapping[str, Tensor], what: str, rows: Sequence[TokenizedExample]) -> None:
+    """Stop at the batch in which a module's numbers stopped being numbers, not at the eigh a day later.
+
+    Raises
+    ------
+    DataError
+        Naming the module and the batch's examples.
+    """
+    if not sums:
+        return
+    finite = torch.stack(list(sums.values())).isfinite().tolist()
+    for name, fine in zip(sums, finite, strict=True):
+        if not fine:
+            ids = ", ".join(str(row.example_id) for row in rows[:8])
+            raise DataError(
+                f"{what} of module {name!r} are not finite in the batch of {len(rows)} examples {ids}; "
+                "look at these rows, or run the model in fp32 or bf16"
+            )

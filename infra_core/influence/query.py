@@ -1,0 +1,136 @@
+"""What scores are about: f, the mean over a group's queries of the log-likelihood of their scored tokens."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.errors import DataError, RequestError
+from infra_core.influence.factors import Factors, IdentityFactors, precondition
+from infra_core.influence.passes import (
+    BATCH_TOKENS,
+    Progress,
+    accumulator,
+    passing,
+    predicting,
+    quiet,
+    require_finite,
+    scored_logits,
+    scored_targets,
+    wide,
+)
+from infra_core.influence.tracking import Tracked, capture, modules_shaped, track, weight_shape
+from infra_core.lm.batching import Batch
+from infra_core.lm.objective import target_losses
+from infra_core.recipe import ScoreParams
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preconditioned:
+    """(H + λI)⁻¹ ∇f of every query group, ready to be multiplied with any example's gradient.
+
+    Attributes
+    ----------
+    groups
+        Names, in the order given.
+    directions
+        By module name: one direction in weight space a group, a bias as its last column.
+    """
+
+    groups: tuple[str, ...]
+    directions: dict[str, Float[Tensor, "Q d_out d_in"]]
+
+
+def precondition_queries(
+    model: nn.Module,
+    factors: Mapping[str, Factors],
+    groups: Mapping[str, Sequence[TokenizedExample]],
+    params: ScoreParams,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> Preconditioned:
+    """Do the query side of influence once, for any number of parts to score.
+
+    Parameters
+    ----------
+    model
+        The model that the factors were fitted on.
+    factors
+        From `fit_factors`.
+    groups
+        Queries by group name; f is the mean over a group's queries of their summed log-likelihood.
+    params
+        Damping.
+    batch_tokens
+        Padded positions a batch; does not change the result beyond rounding.
+    progress
+        Called with (tokens done, tokens in all) after each batch; starts over for each group.
+
+    Returns
+    -------
+    Preconditioned
+        Linear in f: the direction of a difference of groups is the difference of their directions.
+
+    Raises
+    ------
+    RequestError
+        If there are no groups.
+    """
+    if not groups:
+        raise RequestError("there are no query groups to score against; give at least one")
+    with quiet(model):
+        shapes = {name: _weight_shape_of(one) for name, one in factors.items()}
+        tracked = track(model, modules_shaped(model, shapes, "factors"))
+        stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
+        for group, queries in groups.items():
+            gradients = _gradients(model, tracked, group, passing(model, queries, batch_tokens, progress))
+            for name, gradient in gradients.items():
+                stacked[name].append(precondition(gradient, factors[name], damping=params.damping))
+    return Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
+
+
+def _weight_shape_of(factors: Factors) -> tuple[int, int] | None:
+    if isinstance(factors, IdentityFactors):
+        return None
+    return len(factors.q_g), len(factors.q_a)
+
+
+def _gradients(
+    model: nn.Module,
+    tracked: Tracked,
+    group: str,
+    batches: Iterable[tuple[Batch, list[TokenizedExample]]],
+) -> dict[str, Tensor]:
+    """Return ∇f of one group by module.
+
+    Raises
+    ------
+    DataError
+        If f is constant because nothing is scored, or numbers stop being finite.
+    """
+    totals = {name: accumulator(module, *weight_shape(module)) for name, module in tracked.modules.items()}
+
+    def on_input(_leader: str, a: Tensor) -> Tensor:
+        return a.to(wide(a.dtype))
+
+    def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
+        totals[name].addmm_(g.to(totals[name].dtype).mT, a)
+
+    n_queries = n_scored = 0
+    for batch, rows in batches:
+        with capture(tracked, predicting(batch), on_input, on_gradient):
+            log_likelihood = -target_losses(scored_logits(model, batch), scored_targets(batch)).sum()
+            log_likelihood.backward()
+        n_queries += len(rows)
+        n_scored += int(batch.scored.sum())
+        require_finite({name: total.sum() for name, total in totals.items()}, "query gradients", rows)
+    if not n_scored:
+        raise DataError(
+            f"query group {group!r} has {n_queries} queries with no scored token between "
+            "them, so its f is constant; give it answers"
+        )
+    return {name: total / n_queries for name, total in totals.items()}

@@ -1,0 +1,70 @@
+"""Bases and factors as named tensors, as a caller may keep them: a safetensors file a layer."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from infra_core.influence.covariance import Eigenbasis
+from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors
+
+IDENTITY = "identity"
+
+
+def to_tensors(values: Mapping[str, Factors] | Mapping[str, Eigenbasis]) -> dict[str, Tensor]:
+    """Lay bases or factors out as named tensors.
+
+    A tensor that modules share is listed once, under all their names: ``a.gate,a.up:q_a``. So nothing is
+    stored twice, and what was shared is shared again when read.
+
+    Parameters
+    ----------
+    values
+        By module name; usually those of one layer (`by_layer`).
+
+    Returns
+    -------
+    dict
+        What `bases_from_tensors` and `factors_from_tensors` read.
+    """
+    sharing: dict[tuple[str, int], list[str]] = {}
+    tensors: dict[tuple[str, int], Tensor] = {}
+    for name, value in values.items():
+        for field, tensor in _fields(value).items():
+            tensors[field, id(tensor)] = tensor
+            sharing.setdefault((field, id(tensor)), []).append(name)
+    return {f"{','.join(names)}:{key[0]}": tensors[key] for key, names in sharing.items()}
+
+
+def _fields(value: Factors | Eigenbasis) -> dict[str, Tensor]:
+    if isinstance(value, IdentityFactors):
+        return {IDENTITY: torch.ones(1)}
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: one if isinstance(one, Tensor) else torch.tensor(one) for name, one in found.items()}
+
+
+def _by_module(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        names, _, field = key.rpartition(":")
+        for name in names.split(","):
+            found.setdefault(name, {})[field] = tensor
+    return dict(sorted(found.items()))
+
+
+def bases_from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Eigenbasis]:
+    """Return the bases that `to_tensors` laid out, by module name in alphabetical order."""
+    return {name: Eigenbasis(**found) for name, found in _by_module(tensors).items()}
+
+
+def factors_from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Factors]:
+    """Return the factors that `to_tensors` laid out, by module name in alphabetical order."""
+    return {name: _factors(found) for name, found in _by_module(tensors).items()}
+
+
+def _factors(found: Mapping[str, Tensor]) -> Factors:
+    if IDENTITY in found:
+        return IdentityFactors()
+    n_sequences = int(found["n_sequences"])
+    return ModuleFactors(found["q_a"], found["q_g"], found["eigenvalues"], n_sequences)
