@@ -1,0 +1,1 @@
+"""Remembers what stages made: content-addressed artifacts over fsspec. Does not know what it stores."""

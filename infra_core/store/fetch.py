@@ -1,0 +1,77 @@
+"""Parts as verified local files: in place where the store is a local folder, else in a cache."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from infra_core.errors import DamageError, StoreError
+from infra_core.store.artifact import Artifact, Manifest, Part
+from infra_core.store.files import Files, digest_file
+from infra_core.store.integrity import check_digest, home, location, missing
+
+THREADS = 8
+
+
+def cache_folder() -> Path:
+    """Where fetched parts are kept: ``INFRA_CACHE``, or ``infra`` in the user's cache folder."""
+    given = os.environ.get("INFRA_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given).expanduser() if given else Path(base) / "infra"
+
+
+def fetch_parts(files: Files, artifact: Artifact, manifest: Manifest, parts: Mapping[str, Part]) -> Path:
+    """Return a local folder in which every one of `parts` lies under its name, verified.
+
+    Raises
+    ------
+    DamageError
+        Naming the first part that is missing or is not what the manifest says.
+    StoreError
+        If the cache cannot be written.
+    """
+    if files.is_local and not any("at" in part for part in parts.values()):
+        folder = Path(files.path(home(artifact)))
+        work = partial(_verify, files, artifact)
+    else:
+        # Builds of one key in two stores may differ in their bytes, so the manifest has a say in the folder.
+        mark = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:8]
+        folder = cache_folder() / artifact.stage / f"{artifact.key}-{mark}"
+        work = partial(_download, files, artifact, folder)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(work, parts.items()):
+            pass  # asking for the result raises what the thread raised
+    return folder
+
+
+def _verify(files: Files, artifact: Artifact, named: tuple[str, Part]) -> None:
+    name, part = named
+    try:
+        found = files.digest(location(artifact, name, part))
+    except FileNotFoundError as error:
+        raise DamageError(missing(files, artifact, name, part)) from error
+    check_digest(files, artifact, name, part, found)
+
+
+def _download(files: Files, artifact: Artifact, folder: Path, named: tuple[str, Part]) -> None:
+    name, part = named
+    final = folder / name
+    if final.is_file() and digest_file(final) == (part["sha256"], part["bytes"]):
+        return
+    scratch = final.with_name(f".{uuid4().hex}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        files.download(location(artifact, name, part), scratch)
+        check_digest(files, artifact, name, part, digest_file(scratch))
+        scratch.replace(final)
+    except FileNotFoundError as error:
+        raise DamageError(missing(files, artifact, name, part)) from error
+    except OSError as error:
+        raise StoreError(
+            f"the cache {folder} cannot be written ({error}); set INFRA_CACHE to another folder"
+        ) from error
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""Parquet parts ↔ polars. The schema is given by the caller, who knows what the table means."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from io import BytesIO
+
+import polars as pl
+
+from infra_core.errors import DataError
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import ArtifactStore
+from infra_core.store.workdir import WorkDir
+
+Schema = Mapping[str, pl.DataType]
+
+ROW_GROUP = 65_536  # fixed, so that equal tables are equal bytes
+
+
+def write_table(out: WorkDir, name: str, frame: pl.DataFrame, schema: Schema) -> None:
+    """Write `frame` as the Parquet part `name`, its columns in the schema's order.
+
+    Raises
+    ------
+    DataError
+        Naming the part and the column, if a column is missing, unknown or of another type.
+    """
+    _check(name, frame.schema, schema)
+    with out.open(name) as file:
+        frame.select(list(schema)).write_parquet(file, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def read_table(store: ArtifactStore, artifact: Artifact, name: str, schema: Schema) -> pl.DataFrame:
+    """Read the Parquet part `name`, verified and of the given schema.
+
+    Raises
+    ------
+    DataError
+        Naming the part and the column, if a column is missing, unknown or of another type.
+    """
+    return _parse(store.read(artifact, name), f"{artifact.uri}/{name}", schema)
+
+
+def read_tables(
+    store: ArtifactStore, artifact: Artifact, schema: Schema, pattern: str = "*.parquet"
+) -> pl.DataFrame:
+    """Read all parts that match, in the order of their names, as one table.
+
+    Tables of dropped rows (``dropped-*``) lie beside those of kept rows and have another schema; they are
+    left out unless `pattern` begins with ``dropped-``.
+    """
+    manifest = store.manifest(artifact)
+    names = [name for name in manifest.parts if fnmatchcase(name, pattern)]
+    if not _is_dropped(pattern):
+        names = [name for name in names if not _is_dropped(name)]
+    frames = [
+        _parse(store.read_listed(artifact, manifest, name), f"{artifact.uri}/{name}", schema)
+        for name in names
+    ]
+    return pl.concat([pl.DataFrame(schema=dict(schema)), *frames], rechunk=True)
+
+
+def _is_dropped(name: str) -> bool:
+    return name.rsplit("/", 1)[-1].startswith("dropped-")
+
+
+def _parse(content: bytes, where: str, schema: Schema) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(BytesIO(content), hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{where} is not a Parquet table ({error}); is it a part of another kind?") from error
+    _check(where, frame.schema, schema)
+    return frame.select(list(schema))
+
+
+def _check(where: str, found: Mapping[str, pl.DataType], schema: Schema) -> None:
+    for column, kind in schema.items():
+        if column not in found:
+            raise DataError(f"{where} has no column {column!r}; it has {', '.join(found) or 'none'}")
+        if found[column] != kind:
+            raise DataError(f"{where}: column {column!r} is {found[column]}, expected {kind}")
+    if unknown := [column for column in found if column not in schema]:
+        raise DataError(f"{where}: column {unknown[0]!r} is not in the table's schema: {', '.join(schema)}")

@@ -1,0 +1,69 @@
+"""What filesystems raise, in words."""
+
+import errno
+import sys
+from functools import lru_cache
+
+import fsspec
+
+from infra_core.errors import StoreError
+
+_PROBE = {"connect_timeout": 3, "read_timeout": 10, "retries": {"mode": "standard", "max_attempts": 2}}
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What filesystems raise when they cannot be reached; asked late, as their libraries load late."""
+    known: tuple[type[Exception], ...] = (OSError,)
+    for module, names in (
+        ("botocore.exceptions", ("BotoCoreError", "ClientError")),
+        ("google.auth.exceptions", ("GoogleAuthError",)),
+    ):
+        if module in sys.modules:
+            known += tuple(getattr(sys.modules[module], name) for name in names)
+    return known
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether `error` says that the condition of a conditional write did not hold."""
+    if getattr(error, "errno", None) not in {errno.EINVAL, None}:
+        return False
+    return any(
+        mark in str(error).lower()
+        for mark in ("precondition", "pre-condition", "conditionalrequestconflict", "412")
+    )
+
+
+@lru_cache(maxsize=64)
+def reach_bucket(url: str, bucket: str) -> None:
+    """Ask once a process, and with little patience, whether the bucket answers.
+
+    Raises
+    ------
+    StoreError
+        If it does not, within seconds.
+    """
+    fs = fsspec.filesystem("s3", config_kwargs=_PROBE, skip_instance_cache=True)
+    fs.retries = 1  # s3fs's own, around those of botocore
+    try:
+        fs.call_s3("head_bucket", Bucket=bucket)
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"store {url}: there is no bucket {bucket!r}; create it or give another store"
+        ) from error
+    except transport_errors() as error:
+        raise StoreError(f"store {url} cannot be reached: {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """What happened and what to do, in one line."""
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    match error:
+        case PermissionError():
+            return f"permission denied ({text}); check the rights of the folder or of the credentials"
+        case NotADirectoryError() | FileExistsError():
+            return f"a file is where a folder should be ({text}); move it or give another store"
+        case FileNotFoundError():
+            return f"no such place ({text}); create it or give another store"
+        case OSError(errno=errno.ENOSPC):
+            return f"the disk is full ({text}); free some space and run again: what is whole is kept"
+    return f"{text}; check that the store's address, network and credentials are right, then run again"

@@ -1,0 +1,194 @@
+"""`WorkDir`: the folder a stage writes into. A part that exists is a part that is done."""
+
+import errno
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from infra_core.errors import StoreError
+from infra_core.store import folders
+from infra_core.store.artifact import MANIFEST, Part, check_name, split_at
+from infra_core.store.files import Files, digest_file
+from infra_core.store.key import part_key
+
+WORK = ".work"  # inside an artifact's folder, until it is finished
+READERS = 8  # threads that read many small files at once
+
+
+class WorkDir:
+    """What `build` writes through. Made by `ArtifactStore.materialize`, which holds the lease meanwhile.
+
+    Parameters
+    ----------
+    files
+        The store.
+    stage, version, key
+        Of the artifact that is being built.
+    check
+        Raises if the lease is lost; called before each commit.
+    scratch
+        A local folder for what is being written; on a local store, on its disk.
+    """
+
+    def __init__(
+        self, files: Files, stage: str, version: int, key: str, check: Callable[[], None], scratch: Path
+    ) -> None:
+        self._files, self._stage, self._version = files, stage, version
+        self._check, self._scratch = check, scratch
+        self._home = f"{stage}/{key}"
+        self._written: dict[str, Part] = {}
+        self._adopted: dict[str, Part] = {}
+        self._pointers: dict[str, str] = {}  # name → where its pointer record belongs
+        self._pointed: set[str] = set()
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open part `name` for writing; it appears under that name only once wholly written.
+
+        Raises
+        ------
+        ValueError
+            If `name` could leave the folder, hide, or shadow the manifest.
+        StoreError
+            If the store does not take the part, or the lease is lost.
+        """
+        check_name(name)
+        local = self._scratch / uuid4().hex
+        # Written to a local file first: a remote one that is closed by an exception would publish the half.
+        try:
+            with _saying_full(local), local.open("wb") as file:
+                yield file
+            self._commit(name, local, consume=True)
+        finally:
+            local.unlink(missing_ok=True)
+
+    def pending(self, names: Iterable[str] | Mapping[str, Mapping[str, object]]) -> list[str]:
+        """The parts among `names` that are still to be written, in the order given.
+
+        Parameters
+        ----------
+        names
+            Part names. Or, for row-local parts, a mapping from name to the part's identity: all that decides
+            its bytes, beside stage and version. A part of that identity that any artifact of the same stage
+            and version wrote before is adopted: it is not pending, and the manifest says where it lies.
+        """
+        wanted = list(names)
+        for name in wanted:
+            check_name(name)
+        done = set(self.parts())
+        if isinstance(names, Mapping):
+            for name, identity in names.items():
+                key = part_key(self._stage, self._version, identity)
+                self._pointers[name] = f".parts/{self._stage}/{key}.json"
+            self._adopt([name for name in wanted if name not in done])
+        return [name for name in wanted if name not in done and name not in self._adopted]
+
+    def parts(self) -> list[str]:
+        """Names of the parts written so far, by this build or one that was interrupted, sorted."""
+        return [name for name in self._files.sizes(self._home) if name != MANIFEST and not _is_hidden(name)]
+
+    def put_folder(self, prefix: str, local: Path) -> None:
+        """Write every file of the folder `local` as part "<prefix>/<file>", and drop others there."""
+        below = f"{prefix}/" if prefix else ""
+        found = {below + name: path for name, path in folders.folder_files(local).items()}
+        for name in found:
+            check_name(name)
+        for name in self.parts():
+            if name.startswith(below) and name not in found:  # of a build that was interrupted
+                self._check()
+                self._files.remove_file(f"{self._home}/{name}")
+        for name, path in found.items():
+            self._commit(name, path, consume=False)
+
+    def save_state(self, name: str, local: Path) -> None:
+        """Save the folder `local` as mid-stage state: hidden, only the newest kept, gone when all is done."""
+        self._check()
+        folders.save_state(self._files, f"{self._home}/{WORK}/state", name, local)
+
+    def latest_state(self) -> tuple[str, Path] | None:
+        """The newest state saved whole: its name and a local folder with its files, to be read only."""
+        return folders.latest_state(self._files, f"{self._home}/{WORK}/state", self._scratch)
+
+    def finish(self) -> dict[str, Part]:
+        """Account for every part, for the manifest; those of an interrupted build are read back.
+
+        Raises
+        ------
+        StoreError
+            If a part written here is gone.
+        """
+        present = self.parts()
+        if gone := sorted(set(self._written) - set(present)):
+            raise StoreError(
+                f"{self._files.url}/{self._home}/{gone[0]} was written and is gone; see what deletes there"
+            )
+        for name in present:
+            if name not in self._written:
+                sha256, size = self._files.digest(f"{self._home}/{name}")
+                self._written[name] = {"sha256": sha256, "bytes": size}
+            if name in self._pointers and name not in self._pointed:
+                self._point(name)
+        return dict(sorted((self._adopted | self._written).items()))
+
+    def _commit(self, name: str, local: Path, *, consume: bool) -> None:
+        sha256, size = digest_file(local)
+        path = f"{self._home}/{name}"
+        self._check()
+        is_new = self._files.put(path, local, consume=consume, only_new=True)
+        # There already: by a put of ours whose answer was lost, by an interrupted build, or by one that lost
+        # its lease. Checking once more leaves the last word to the holder of the lease.
+        if not is_new and self._files.digest(path) != (sha256, size):
+            self._check()
+            self._files.put(path, local, consume=consume)
+        self._written[name] = {"sha256": sha256, "bytes": size}
+        self._adopted.pop(name, None)
+        if name in self._pointers:
+            self._point(name)
+
+    def _point(self, name: str) -> None:
+        record = {**self._written[name], "at": f"{self._home}/{name}"}
+        self._files.put_bytes(self._pointers[name], json.dumps(record, sort_keys=True).encode())
+        self._pointed.add(name)
+
+    def _adopt(self, names: list[str]) -> None:
+        with ThreadPoolExecutor(READERS) as pool:
+            records = dict(zip(names, pool.map(self._read_pointer, names), strict=True))
+        sizes: dict[str, dict[str, int]] = {}
+        for name, record in records.items():
+            if record is None:
+                continue
+            stage, key, target = split_at(record["at"])
+            if key not in sizes:
+                sizes[key] = self._files.sizes(f"{stage}/{key}")
+            if sizes[key].get(target) == record["bytes"]:
+                self._adopted[name] = record
+
+    def _read_pointer(self, name: str) -> Part | None:
+        """What was recorded of the part; None if nothing, or nothing that can be trusted."""
+        try:
+            record = json.loads(self._files.read(self._pointers[name]))
+            if split_at(record["at"])[0] != self._stage:
+                return None
+            return Part(sha256=str(record["sha256"]), bytes=int(record["bytes"]), at=record["at"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _is_hidden(name: str) -> bool:
+    return any(piece.startswith(".") or not piece for piece in name.split("/"))
+
+
+@contextmanager
+def _saying_full(local: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreError(
+                f"no space left in {local.parent}; free some and run again: what is whole is kept"
+            ) from error
+        raise
