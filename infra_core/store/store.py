@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from infra_core.errors import DamageError, RequestError, StoreError
 from infra_core.store.artifact import MANIFEST, Artifact, Manifest, Part, check_stage, is_key
@@ -37,6 +38,36 @@ class ArtifactStore:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", _absolute(self.root))
+
+    @classmethod
+    def of(cls, uri: str) -> "tuple[ArtifactStore, Artifact]":
+        """The store that an artifact's address lies in, and the artifact.
+
+        Raises
+        ------
+        RequestError
+            If `uri` is no address of the form <store>/<stage>/<key>.
+        """
+        root, _, place = uri.strip().rstrip("/").rpartition("/")
+        root, _, stage = root.rpartition("/")
+        if not root or not is_key(place):
+            raise RequestError(
+                f"{uri!r} is no artifact; give <store>/<stage>/<key>, as `infra curate` prints"
+            )
+        store = cls(root)
+        return store, store.at(f"{stage}/{place}")
+
+    def probe(self) -> None:
+        """Write and remove a small object, so that an unusable store is known before any work is done.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be reached or written.
+        """
+        files, name = self._files(), f".leases/probe-{uuid4().hex}"
+        files.put_bytes(name, b"")
+        files.remove_file(name)
 
     def address(self, stage: str, version: int, params: object, inputs: Mapping[str, Artifact]) -> Artifact:
         """Where the artifact of this identity is, or will be. The root has no part in its key."""

@@ -1,7 +1,6 @@
 """Parquet parts ↔ polars. The schema is given by the caller, who knows what the table means."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from io import BytesIO
 
 import polars as pl
@@ -40,21 +39,36 @@ def read_table(store: ArtifactStore, artifact: Artifact, name: str, schema: Sche
     return _parse(store.read(artifact, name), f"{artifact.uri}/{name}", schema)
 
 
-def read_tables(
-    store: ArtifactStore, artifact: Artifact, schema: Schema, pattern: str = "*.parquet"
-) -> pl.DataFrame:
-    """Read all parts that match, in the order of their names, as one table.
+def reread_table(out: WorkDir, name: str, schema: Schema) -> pl.DataFrame:
+    """Read back a table that this build, or one that was interrupted, wrote."""
+    return _parse(out.read(name), name, schema)
 
-    Tables of dropped rows (``dropped-*``) lie beside those of kept rows and have another schema; they are
-    left out unless `pattern` begins with ``dropped-``.
+
+def table_names(store: ArtifactStore, artifact: Artifact, pattern: str = "*.parquet") -> list[str]:
+    """Names of the tables that match, sorted; those of dropped rows only if `pattern` asks for them.
+
+    Tables of dropped rows (``dropped-*``) lie beside those of kept rows and have another schema.
+    """
+    names = store.parts(artifact, pattern)
+    return names if _is_dropped(pattern) else [name for name in names if not _is_dropped(name)]
+
+
+def read_tables(
+    store: ArtifactStore,
+    artifact: Artifact,
+    schema: Schema,
+    pattern: str = "*.parquet",
+    *,
+    wider: bool = False,
+) -> pl.DataFrame:
+    """Read all tables of `table_names`, in that order, as one.
+
+    With `wider`, tables may have columns beyond the schema, which are let go: a mixture read as a corpus.
     """
     manifest = store.manifest(artifact)
-    names = [name for name in manifest.parts if fnmatchcase(name, pattern)]
-    if not _is_dropped(pattern):
-        names = [name for name in names if not _is_dropped(name)]
     frames = [
-        _parse(store.read_listed(artifact, manifest, name), f"{artifact.uri}/{name}", schema)
-        for name in names
+        _parse(store.read_listed(artifact, manifest, name), f"{artifact.uri}/{name}", schema, wider=wider)
+        for name in table_names(store, artifact, pattern)
     ]
     return pl.concat([pl.DataFrame(schema=dict(schema)), *frames], rechunk=True)
 
@@ -63,12 +77,13 @@ def _is_dropped(name: str) -> bool:
     return name.rsplit("/", 1)[-1].startswith("dropped-")
 
 
-def _parse(content: bytes, where: str, schema: Schema) -> pl.DataFrame:
+def _parse(content: bytes, where: str, schema: Schema, *, wider: bool = False) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(BytesIO(content), hive_partitioning=False)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where} is not a Parquet table ({error}); is it a part of another kind?") from error
-    _check(where, frame.schema, schema)
+    known = {name: kind for name, kind in frame.schema.items() if name in schema or not wider}
+    _check(where, known, schema)
     return frame.select(list(schema))
 
 

@@ -91,6 +91,10 @@ class WorkDir:
         """Names of the parts written so far, by this build or one that was interrupted, sorted."""
         return [name for name in self._files.sizes(self._home) if name != MANIFEST and not _is_hidden(name)]
 
+    def read(self, name: str) -> bytes:
+        """The content of a part written so far, by this build or one that was interrupted."""
+        return self._files.read(f"{self._home}/{name}")
+
     def put_folder(self, prefix: str, local: Path) -> None:
         """Write every file of the folder `local` as part "<prefix>/<file>", and drop others there."""
         below = f"{prefix}/" if prefix else ""
