@@ -44,15 +44,16 @@ class _Reporter:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield `update(done)` for work of `total` units (tokens, rows, optimiser steps)."""
+def progress(title: str, total: int = 1) -> Iterator[Callable[..., None]]:
+    """Yield `update(done, total=None)` for work in units: tokens, rows, optimiser steps."""
     report = _Reporter(title, total)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as bars:
         bar = bars.add_task(title, total=total)
 
-        def update(done: int) -> None:
-            bars.update(bar, completed=done)
+        def update(done: int, total: int | None = None) -> None:
+            report.total = total or report.total
+            bars.update(bar, completed=done, total=report.total)
             report(done)
 
         yield update

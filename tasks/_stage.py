@@ -5,17 +5,19 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import torch
-from infra_core.store.artifact import Artifact
-from infra_core.store.store import ArtifactStore, WorkDir
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
-from prefect.states import Completed, State
+from prefect.states import Completed, Failed, State
 from prefect.tasks import exponential_backoff
 
 from infra_core.errors import InfraError
+from infra_core.store.artifact import Artifact
+from infra_core.store.provenance import provenance
+from infra_core.store.store import ArtifactStore, WorkDir
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,13 @@ class RunContext:
     micro_batch_tokens: int = 16_384
     save_seconds: float = 60.0
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls, store: str, device: str = "auto") -> "RunContext":
+        """Return the context of a run on this machine, with a run id of its own."""
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        run = {"run": uuid4().hex[:12], "device": chosen}
+        return cls(store=ArtifactStore(store), device=chosen, provenance={**provenance(), **run})
 
     @property
     def run_id(self) -> str:
@@ -109,7 +118,10 @@ def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
                 torch.manual_seed(0)  # whatever forgets to ask for its own generator is at least repeatable
                 fn(ctx, out, **given)
 
-            ctx.store.materialize(name, version, params, inputs, build, ctx.provenance)
+            try:
+                ctx.store.materialize(name, version, params, inputs, build, ctx.provenance)
+            except InfraError as error:  # meant for people: a state with a message, not a traceback
+                return Failed(message=f"{name}: {error}", data=error)
             logger.info("%s: built %s", name, artifact.uri)
             return artifact
 

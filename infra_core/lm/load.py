@@ -119,6 +119,11 @@ def load(folder: Path, *, device: str = "cpu", dtype: Dtype = "fp32") -> Languag
     return _read(str(folder), device, dtype)
 
 
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a folder that `save` wrote, without reading its weights."""
+    return _tokenizer_class(str(folder)).from_pretrained(str(folder), trust_remote_code=False)
+
+
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write model and tokenizer in the hub's layout; the same weights give the same bytes."""
     with no_progress_bars():

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from infra_core.recipe.params import Count, Fraction, Name, Params
 
+Judge = Literal["math", "code", "exact"]
+
 
 class ColumnMapping(Params):
     """How a raw row becomes the fields of an example, without code.
@@ -88,5 +90,5 @@ class RateParams(Params):
 class Benchmark(Source):
     """Questions with something to judge an answer by. Used as queries, as exam, or both."""
 
-    judge: Literal["math", "code", "exact"]
+    judge: Judge
     metadata_version: str = "1"

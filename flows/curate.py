@@ -1,0 +1,105 @@
+"""curate: find which examples teach, change the mixture accordingly, and see whether it helped."""
+
+import time
+from typing import Any
+
+from prefect import flow
+from prefect.states import Failed
+from tasks.report import ReportRun, report
+
+from flows.attribute import Found, attribute
+from flows.outcome import outcome
+from infra_core.errors import InfraError
+from infra_core.recipe import MixParams, Recipe
+from infra_core.recipe.rehearsal import rehearsal
+from infra_core.seeds import derive_seed
+from infra_core.store.artifact import Artifact
+from tasks._stage import RunContext
+from tasks.evaluate import ExamRun, evaluate
+from tasks.mix import mix
+from tasks.train import train
+
+Runs = dict[str, Artifact]
+"""Of one arm: its artifacts by training seed."""
+
+
+@flow(name="curate", flow_run_name="curate {recipe}", persist_result=False)
+def curate(recipe: str, store: str = "file://./store", device: str = "auto", rehearse: bool = False) -> Any:
+    """Run a recipe from raw corpus to report; whatever the store already holds is reused.
+
+    Parameters
+    ----------
+    recipe
+        Path of a recipe file.
+    store
+        Where artifacts live: ``file://``, ``s3://``, ``gs://``.
+    device
+        ``cpu``, ``cuda``, or ``auto`` for the best there is.
+    rehearse
+        Run the same stages with shrunk widths and stand-in rows, to try a recipe before it costs anything.
+    """
+    began = time.monotonic()
+    try:
+        given = Recipe.load(recipe)
+        ctx = RunContext.here(store, device)
+        final = run_stages(rehearsal(given) if rehearse else given, ctx)
+    except InfraError as error:  # meant for people: a state with a message, not a traceback
+        return Failed(message=str(error), data=error)
+    return outcome(ctx, final, time.monotonic() - began)
+
+
+def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
+    """Run every stage of a recipe in order and return its report."""
+    found = attribute(given, ctx)
+    mixtures = mix_arms(given, ctx, found)
+    arms = retrain(given, ctx, found, mixtures)
+    exams = examine(given, ctx, found, arms)
+    return report(
+        ctx,
+        evaluations=exams,
+        mixtures=mixtures,
+        scores=found.scores,
+        queries=found.queries,
+        corpus=found.data.corpus,
+        reserve=found.data.reserve,
+        benchmarks=found.data.benchmarks,
+        ratings=found.data.ratings,
+        screen=found.data.screen,
+        params=ReportRun(recipe=given),
+    )
+
+
+def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
+    """Return every arm's mixture by name, the untouched corpus first."""
+    mixtures = {"keep_all": found.keep_all}
+    for name, rule in given.mixtures.items():
+        params = MixParams(rule=rule, size_of=given.sized_like(rule), seed=given.seed)
+        mixtures[name] = mix(ctx, label=name, **found.data.pools(), params=params)
+    return mixtures
+
+
+def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:
+    """Train every arm once a seed; the base they start from stands beside them, untrained."""
+    arms = {"base": {"0": found.base}}
+    for arm, corpus in mixtures.items():
+        arms[arm] = {}
+        for seed in range(given.train.seeds):
+            params = given.train.run(derive_seed(given.seed, "train", seed))
+            arms[arm][str(seed)] = train(
+                ctx, label=f"{arm} {seed}", base=found.base, corpus=corpus, params=params
+            )
+    return arms
+
+
+def examine(given: Recipe, ctx: RunContext, found: Found, arms: dict[str, Runs]) -> dict[str, Runs]:
+    """Give every checkpoint the same exam."""
+    exam = ExamRun.of(given)
+    return {
+        arm: {
+            seed: evaluate(
+                ctx, label=f"{arm} {seed}", checkpoint=run, benchmarks=found.data.benchmarks, params=exam
+            )
+            for seed, run in runs.items()
+        }
+        for arm, runs in arms.items()
+    }

@@ -1,0 +1,68 @@
+"""What the `infra` command prints for people. Everything machine-readable is elsewhere."""
+
+import json
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.outcome import Outcome
+from infra_core.store.lineage import ancestors
+from infra_core.store.store import ArtifactStore
+
+console = Console(highlight=False)
+
+
+def print_outcome(result: Outcome) -> None:
+    """Print seconds per stage, the exam by arm, and where the report is."""
+    stages = Table("stage", "", "seconds", "artifact", title="stages")
+    for entry in result.stages:
+        how = "built" if entry.built else "reused"
+        stages.add_row(entry.stage, how, f"{entry.seconds:.1f}" if entry.built else "", escape(entry.uri))
+    console.print(stages)
+    _print_exam(result)
+    reused = len(result.stages) - result.built
+    console.print(f"{result.built} built, {reused} reused, {result.seconds:.0f} s")
+    console.print(f"report: {escape(result.report.uri)}/report.md", soft_wrap=True)
+
+
+def _print_exam(result: Outcome) -> None:
+    store = ArtifactStore(result.report.uri.rsplit("/", 2)[0])
+    numbers = json.loads(store.read(result.report, "numbers.json"))
+    exam = Table("arm", "task", "metric", "value", "95 % interval", "n", "seeds", title="exam")
+    for figure in numbers["figures"]:
+        if figure.get("band") is None and figure["metric"] in {"accuracy", "nll_per_token"}:
+            interval = f"{figure['low']:.3f} … {figure['high']:.3f}"
+            exam.add_row(
+                figure["arm"], figure["task"], figure["metric"], f"{figure['value']:.3f}", interval,
+                str(figure["n"]), str(figure["seeds"]),
+            )  # fmt: skip
+    console.print(exam)
+
+
+def print_lineage(uri: str) -> None:
+    """Print an artifact and, below it, what it was made from, newest first."""
+    store, artifact = ArtifactStore.of(uri)
+    for found in ancestors(store, artifact):
+        manifest = store.manifest(found)
+        line = f"{found.stage} [bold]{found.key}[/] v{manifest.version}  {escape(found.uri)}"
+        console.print(line, soft_wrap=True)
+        for name, key in manifest.inputs.items():
+            console.print(f"    {escape(name)} ← {key}")
+
+
+def print_artifact(uri: str) -> None:
+    """Print an artifact's manifest and the first rows of its tables."""
+    store, artifact = ArtifactStore.of(uri)
+    manifest = store.manifest(artifact)
+    console.print(f"{manifest.stage} {manifest.key} v{manifest.version}, {manifest.seconds:.1f} s to build")
+    console.print_json(json.dumps(manifest.params))
+    parts = Table("part", "bytes", "sha256")
+    for name, part in manifest.parts.items():
+        parts.add_row(escape(name), f"{part.bytes:,}", part.sha256[:16])
+    console.print(parts)
+    for name in store.parts(artifact, "*.parquet")[:5]:
+        frame = pl.read_parquet(store.read(artifact, name))
+        console.print(f"{escape(name)}: {frame.height:,} rows", style="bold")
+        console.print(escape(str(frame.head(5))))

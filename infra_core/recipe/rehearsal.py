@@ -1,0 +1,76 @@
+"""The dress rehearsal of a recipe: same stages, same code, shrunk widths, stand-in rows.
+
+A recipe for eight GPUs is tried in minutes on two cores. What changes is written here and nowhere else;
+stage names, mappings, rules, judges and rates stay the recipe's own.
+"""
+
+from typing import TypeVar
+
+from infra_core.errors import RequestError
+from infra_core.recipe.data import Source
+from infra_core.recipe.model import ScratchBase
+from infra_core.recipe.recipe import Recipe
+
+SHRUNK = ScratchBase(
+    kind="scratch", hidden_size=32, layers=2, heads=2, kv_heads=1, mlp_size=64, context=2048, seed=0
+)
+STAND_INS = {
+    "bespoke_stratos": "standin_bespoke_stratos",
+    "openr1_math": "standin_openr1_math",
+    "aime24": "standin_aime",
+    "livecodebench": "standin_livecodebench",
+}
+"""Mapping preset → the procedure of `made://` that writes rows of that published schema."""
+S = TypeVar("S", bound=Source)
+ROWS, QUESTIONS, TOKENS = 24, 6, 64
+
+
+def rehearsal(recipe: Recipe) -> Recipe:
+    """Return the same recipe at a size that two cores finish in minutes.
+
+    Raises
+    ------
+    RequestError
+        If a remote source has a schema without stand-in rows.
+    """
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}_rehearsal",
+            "base": recipe.base.model_copy(update={"model": SHRUNK}),
+            "corpus": recipe.corpus.model_copy(
+                update={
+                    "sources": tuple(map(_stand_in, recipe.corpus.sources)),
+                    "reserve": tuple(map(_stand_in, recipe.corpus.reserve)),
+                }
+            ),
+            "benchmarks": {name: _stand_in(given) for name, given in recipe.benchmarks.items()},
+            "train": recipe.train.model_copy(update={"batch_tokens": 4096, "max_tokens": 1536, "seeds": 1}),
+            # A random model solves nothing, so there are no own correct answers to take.
+            "queries": recipe.queries.model_copy(
+                update={
+                    "objective": "reference",
+                    "questions": QUESTIONS,
+                    "max_new_tokens": TOKENS,
+                    "draws": 1,
+                }
+            ),
+            "factors": recipe.factors.model_copy(update={"sequences": ROWS}),
+            "evaluate": recipe.evaluate.model_copy(
+                update={"questions": QUESTIONS, "max_new_tokens": TOKENS, "draws": 1}
+            ),
+        }
+    )
+
+
+def _stand_in(source: S) -> S:
+    if source.uri.startswith("made://"):
+        return source
+    procedure = STAND_INS.get(source.mapping.preset or "")
+    if procedure is None:
+        raise RequestError(
+            f"source {source.name!r} has mapping preset {source.mapping.preset!r}, for which there are no "
+            f"stand-in rows; presets with stand-ins: {sorted(STAND_INS)}"
+        )
+    # The name as seed keeps two sources of one schema from being the same rows.
+    seed = sum(source.name.encode())
+    return source.model_copy(update={"uri": f"made://{procedure}?rows={ROWS}&seed={seed}", "revision": None})

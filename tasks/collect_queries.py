@@ -1,0 +1,62 @@
+"""The queries that influence is measured on: the model's own judged answers, or reference answers."""
+
+import polars as pl
+
+from infra_core.corpus.schema import ANSWERS, CORPUS, QUERY
+from infra_core.evaluation.answers import queries_from_answers, queries_from_references
+from infra_core.recipe import Judge, Params, QueryParams, Recipe
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_tables, reread_table, write_table
+from tasks._checkpoint import load_checkpoint
+from tasks._questions import Split, sampled_answers, task_questions
+from tasks._stage import RunContext, stage
+
+
+class QueryRun(Params):
+    """The recipe's queries, who judges each task, and the split from the exam."""
+
+    query: QueryParams
+    judges: dict[str, Judge]
+    split: Split | None = None
+
+    @classmethod
+    def of(cls, given: Recipe) -> "QueryRun":
+        """Take from a recipe what its queries depend on."""
+        judges = {task: given.benchmarks[task].judge for task in given.queries.tasks}
+        return cls(query=given.queries, judges=judges, split=Split.of(given))
+
+
+@stage(version=1)
+def collect_queries(
+    ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, benchmarks: Artifact, params: QueryRun
+) -> None:
+    """Write `queries.parquet`; own answers also stay, right or wrong, with their verdicts."""
+    rows = read_tables(ctx.store, benchmarks, CORPUS)
+    questions = {
+        task: task_questions(rows, task, params.split, "query", params.query.questions)
+        for task in params.query.tasks
+    }
+    if params.query.objective == "reference":
+        queries = [queries_from_references(asked) for asked in questions.values()]
+    else:
+        queries = _own_answers(ctx, out, checkpoint, questions, params)
+    write_table(out, "queries.parquet", pl.concat(queries), QUERY)
+
+
+def _own_answers(
+    ctx: RunContext, out: WorkDir, checkpoint: Artifact, questions: dict[str, pl.DataFrame], params: QueryRun
+) -> list[pl.DataFrame]:
+    pending = out.pending([f"answers-{task}.parquet" for task in questions])
+    if pending:
+        model, tokenizer = load_checkpoint(ctx, checkpoint)
+    queries = []
+    for task, asked in questions.items():
+        name = f"answers-{task}.parquet"
+        if name in pending:
+            answers = sampled_answers(model, tokenizer, asked, task, params.judges[task], params.query)
+            write_table(out, name, answers, ANSWERS)
+        else:
+            answers = reread_table(out, name, ANSWERS)
+        queries.append(queries_from_answers(answers, asked, objective=params.query.objective))
+    return queries

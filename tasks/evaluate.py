@@ -1,0 +1,55 @@
+"""The exam: answers judged, and the likelihood of reference answers."""
+
+from infra_core.corpus.schema import ANSWERS, CORPUS, EVALUATION, LIKELIHOODS
+from infra_core.evaluation.likelihood import reference_likelihoods
+from infra_core.evaluation.summary import summarise
+from infra_core.recipe import EvaluateParams, Judge, Params, Recipe
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_tables, reread_table, write_table
+from tasks._checkpoint import load_checkpoint
+from tasks._questions import Split, sampled_answers, task_questions
+from tasks._stage import RunContext, stage
+
+
+class ExamRun(Params):
+    """The recipe's exam, who judges each task, and the split from the queries."""
+
+    exam: EvaluateParams
+    judges: dict[str, Judge]
+    split: Split | None = None
+
+    @classmethod
+    def of(cls, given: Recipe) -> "ExamRun":
+        """Take from a recipe what the exam depends on."""
+        judges = {task: given.benchmarks[task].judge for task in given.evaluate.tasks}
+        return cls(exam=given.evaluate, judges=judges, split=Split.of(given))
+
+
+@stage(version=1)
+def evaluate(
+    ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, benchmarks: Artifact, params: ExamRun
+) -> None:
+    """Write each task's answers and likelihoods, then their summary."""
+    rows = read_tables(ctx.store, benchmarks, CORPUS)
+    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    answers, likelihoods = [], []
+    for task in params.exam.tasks:
+        asked = task_questions(rows, task, params.split, "exam", params.exam.questions)
+        name = f"answers-{task}.parquet"
+        if out.pending([name]):
+            write_table(
+                out,
+                name,
+                sampled_answers(model, tokenizer, asked, task, params.judges[task], params.exam),
+                ANSWERS,
+            )
+        answers.append(reread_table(out, name, ANSWERS))
+        if params.exam.likelihood:
+            name = f"likelihoods-{task}.parquet"
+            if out.pending([name]):
+                found = reference_likelihoods(model, tokenizer, asked, batch_tokens=ctx.micro_batch_tokens)
+                write_table(out, name, found, LIKELIHOODS)
+            likelihoods.append(reread_table(out, name, LIKELIHOODS))
+    summary = summarise(answers, likelihoods, seed=params.exam.seed)
+    write_table(out, "summary.parquet", summary, EVALUATION)

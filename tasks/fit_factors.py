@@ -1,0 +1,31 @@
+"""The corrected eigenvalues in those bases: EK-FAC factors, one file a layer."""
+
+from infra_core.influence import FactorParams, bases_from_tensors
+from infra_core.influence import fit_factors as run_fit
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from tasks._checkpoint import load_checkpoint
+from tasks._factors import fit_rows, read_layers, write_layers
+from tasks._progress import progress
+from tasks._stage import RunContext, stage
+
+
+@stage(version=1)
+def fit_factors(
+    ctx: RunContext,
+    out: WorkDir,
+    *,
+    checkpoint: Artifact,
+    corpus: Artifact,
+    eigenbasis: Artifact,
+    params: FactorParams,
+) -> None:
+    """Fit the curvature along every direction of the eigenbases, on the same rows."""
+    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    examples = fit_rows(ctx, corpus, tokenizer, model, params)
+    bases = read_layers(ctx, eigenbasis, bases_from_tensors)
+    with progress("fit factors, tokens", sum(map(len, examples))) as update:
+        factors = run_fit(
+            model, examples, params, bases, batch_tokens=ctx.micro_batch_tokens, progress=update
+        )
+    write_layers(out, factors)

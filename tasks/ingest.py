@@ -1,0 +1,106 @@
+"""Raw rows in, corpus parts out. Row-local: a file added to a source makes new parts only for itself."""
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from infra_core.corpus.clean import ingest_rows
+from infra_core.corpus.schema import CORPUS, DROPPED
+from infra_core.errors import DataError
+from infra_core.recipe import CleanParams, Params, Source
+from infra_core.sources.catalog import Shard, catalog
+from infra_core.sources.rows import chunk_shards, read_chunks
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import write_table
+from tasks._stage import RunContext, stage
+
+
+class CataloguedFile(Params):
+    """A raw file. Its content is identity; where it lies is not, so the uri is left out of keys."""
+
+    name: str
+    fingerprint: str
+    format: str
+    uri: str = Field(exclude=True)
+
+
+class CataloguedSource(Params):
+    """A source of the recipe with the files that were found behind it."""
+
+    source: Source = Field(exclude=True)
+    declared: Source  # the same without place, so that moving the files moves no key
+    files: tuple[CataloguedFile, ...]
+
+
+class IngestRun(Params):
+    """What one corpus is made of."""
+
+    sources: tuple[CataloguedSource, ...]
+    clean: CleanParams
+    need_response: bool  # false for benchmarks: a question need not carry a reference answer
+
+
+def catalogued(sources: Iterable[Source], clean: CleanParams, *, need_response: bool) -> IngestRun:
+    """Look behind every source and return what `ingest` is to read.
+
+    Raises
+    ------
+    DataError
+        If nothing is found behind a source.
+    """
+    found = []
+    for source in sources:
+        files = tuple(
+            CataloguedFile(name=shard.name, fingerprint=shard.fingerprint, format=shard.format, uri=shard.uri)
+            for shard in catalog(source.uri, source.revision, rows=source.rows)
+        )
+        declared = source.model_copy(update={"uri": "", "revision": None})
+        found.append(CataloguedSource(source=source, declared=declared, files=files))
+    return IngestRun(sources=tuple(found), clean=clean, need_response=need_response)
+
+
+@stage(version=1)
+def ingest(ctx: RunContext, out: WorkDir, *, params: IngestRun) -> None:
+    """Read, map and clean every row of every source; rows in = rows kept + rows dropped."""
+    for entry in params.sources:
+        for file in entry.files:
+            _ingest_file(out, entry, file, params)
+
+
+def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, params: IngestRun) -> None:
+    source = entry.source
+    shard = Shard(file.uri, file.fingerprint, file.format, file.name, rows=source.rows)
+    chunks = chunk_shards(shard, source.name)
+    # A part's own identity: this chunk of this content under this mapping and this cleaning.
+    fixed = {
+        "file": file,
+        "source": entry.declared,
+        "clean": params.clean,
+        "need_response": params.need_response,
+    }
+    identities = {
+        name: {**fixed, "rows": [chunk.start, chunk.stop], "kept": kept}
+        for chunk in chunks
+        for name, kept in ((chunk.name, True), (f"dropped-{chunk.name}", False))
+    }
+    pending = set(out.pending(identities))
+    wanted = [chunk for chunk in chunks if pending & {chunk.name, f"dropped-{chunk.name}"}]
+    for chunk, rows in read_chunks(shard, wanted):
+        kept, dropped = ingest_rows(rows, source, params.clean, need_response=params.need_response)
+        write_table(out, chunk.name, kept, CORPUS)
+        write_table(out, f"dropped-{chunk.name}", dropped, DROPPED)
+
+
+def require_rows(rows: int, pool: str) -> None:
+    """Refuse an empty corpus at once, with the way to its reasons.
+
+    Raises
+    ------
+    DataError
+        If `rows` is zero.
+    """
+    if not rows:
+        raise DataError(
+            f"the {pool} has no usable row: all were dropped; read the reasons in the dropped-*.parquet "
+            "parts of its ingest artifact (`infra show URI`), then mend the mapping or the files"
+        )

@@ -1,0 +1,83 @@
+"""Influence of every training example, span and token on every query group."""
+
+import json
+
+import polars as pl
+
+from infra_core.corpus.render import render
+from infra_core.corpus.schema import CORPUS, QUERY, SCORES
+from infra_core.influence import ScoreParams, factors_from_tensors, precondition_queries, score_examples
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_table, table_names, write_table
+from tasks._checkpoint import load_checkpoint
+from tasks._factors import context_length, read_layers
+from tasks._progress import progress
+from tasks._stage import RunContext, stage
+
+TOO_LONG = "longer than the model's context"
+
+
+@stage(version=1)
+def score(
+    ctx: RunContext,
+    out: WorkDir,
+    *,
+    checkpoint: Artifact,
+    corpus: Artifact,
+    factors: Artifact,
+    queries: Artifact,
+    params: ScoreParams,
+) -> None:
+    """Score part by part; a part whose text, model, factors and queries are known is not scored again."""
+    fixed = {"checkpoint": checkpoint.key, "factors": factors.key, "queries": queries.key, "params": params}
+    digests = {name: part["sha256"] for name, part in ctx.store.manifest(corpus).parts.items()}
+    parts = table_names(ctx.store, corpus)
+    identities = {
+        target: {**fixed, "text": digests[name], "scored": scored}
+        for name in parts
+        for target, scored in ((name, True), (_unscored(name), False))
+    }
+    pending = set(out.pending(identities))
+    if not pending:
+        return
+    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    asked = read_table(ctx.store, queries, "queries.parquet", QUERY)
+    # Wrong answers are kept for a later contrast; f is the mean over the others.
+    groups = {
+        group: list(render(rows.rename({"query_id": "example_id"}), tokenizer, spans=None))
+        for (group,), rows in asked.filter(pl.col("correct")).group_by("group", maintain_order=True)
+    }
+    target = precondition_queries(
+        model,
+        read_layers(ctx, factors, factors_from_tensors),
+        groups,
+        params,
+        batch_tokens=ctx.micro_batch_tokens,
+    )
+    for name in parts:
+        if not pending & {name, _unscored(name)}:
+            continue
+        rows = read_table(ctx.store, corpus, name, CORPUS)
+        examples, unscored = [], []
+        for example in render(rows, tokenizer, spans=params.spans):
+            if len(example) <= context_length(model):
+                examples.append(example)
+            else:
+                unscored.append({
+                    "example_id": example.example_id,
+                    "tokens": len(example),
+                    "reason": TOO_LONG,
+                })
+        with progress(f"score {name}, tokens", sum(map(len, examples))) as update:
+            scores = score_examples(
+                model, target, examples, params, batch_tokens=ctx.micro_batch_tokens, progress=update
+            )
+        write_table(out, name, scores, SCORES)
+        with out.open(_unscored(name)) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in unscored).encode())
+
+
+def _unscored(name: str) -> str:
+    """Return where rows without a score are listed; no table, so that all tables are scores."""
+    return name.replace(".parquet", ".unscored.jsonl")

@@ -1,0 +1,65 @@
+"""Supervised fine-tuning of a checkpoint on a corpus; saved as it goes, resumed where it died."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from infra_core.corpus.render import render
+from infra_core.corpus.schema import CORPUS
+from infra_core.errors import DataError
+from infra_core.lm.load import save
+from infra_core.recipe import TrainParams
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_tables, write_table
+from infra_core.training.sft import LOSSES, States
+from infra_core.training.sft import train as run_training
+from tasks._checkpoint import load_checkpoint
+from tasks._progress import progress
+from tasks._stage import RunContext, stage
+from tasks.base import MODEL
+
+LEFT_OUT = {"example_id": pl.String(), "tokens": pl.Int32(), "reason": pl.String()}
+
+
+@stage(version=1)
+def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, params: TrainParams) -> None:
+    """Fine-tune `base` on every row of `corpus` that fits; rows that do not are listed, not lost.
+
+    Raises
+    ------
+    DataError
+        If no row fits.
+    """
+    model, tokenizer = load_checkpoint(ctx, base)
+    rows = read_tables(ctx.store, corpus, CORPUS, wider=True)
+    examples, left_out = [], []
+    for example in render(rows, tokenizer, spans=None):
+        if len(example) <= params.max_tokens:
+            examples.append(example)
+        else:
+            left_out.append((example.example_id, len(example), f"longer than max_tokens {params.max_tokens}"))
+    if not examples:
+        longest = f"max_tokens {params.max_tokens}"
+        raise DataError(f"no row of {corpus.uri} fits {longest}: all {len(left_out)} are longer; raise it")
+    state = out.latest_state()
+    with TemporaryDirectory() as scratch, progress("train", 1) as update:
+        losses = run_training(
+            model,
+            examples,
+            params,
+            States(
+                Path(scratch),
+                resume_from=state[1] if state else None,
+                on_save=lambda step, folder: out.save_state(f"step-{step:07d}", folder),
+                every_seconds=ctx.save_seconds,
+            ),
+            progress=lambda done, total, loss: update(done, total),
+            micro_batch_tokens=ctx.micro_batch_tokens,
+            device=ctx.device,
+        )
+        save(model, tokenizer, Path(scratch, "final"))
+        out.put_folder(MODEL, Path(scratch, "final"))
+    write_table(out, "losses.parquet", losses, LOSSES)
+    write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)
