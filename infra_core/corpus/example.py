@@ -45,7 +45,13 @@ class TokenizedExample:
     example_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the alignment once, so that nothing downstream has to."""
+        """Check the alignment once, so that nothing downstream has to.
+
+        Raises
+        ------
+        AlignmentError
+            As the class says.
+        """
         length = len(self.ids)
         if len(self.scored) != length:
             raise AlignmentError(f"{len(self.scored)} mask entries for {length} tokens; give one a token")

@@ -109,7 +109,8 @@ LIKELIHOODS: Schema = {
 EVALUATION: Schema = {
     "task": pl.String(),
     "task_version": pl.String(),
-    "metric": pl.String(),  # accuracy (fraction) | nll_per_token (nats) | truncated (fraction) | response_tokens
+    # accuracy (fraction) | nll_per_token (nats) | truncated (fraction) | response_tokens
+    "metric": pl.String(),
     "value": pl.Float64(),
     "stderr": pl.Float64(),  # clustered by question
     "n_questions": pl.Int32(),
@@ -133,3 +134,8 @@ def example_id(domain: str, prompt: str, response: str) -> str:
     # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
     text = "".join(f"{len(piece)}:{piece}" for piece in (domain, prompt, response))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def distinct(frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep the first row of each `example_id`: rows of equal content are one example."""
+    return frame.unique(subset="example_id", keep="first", maintain_order=True)

@@ -1,0 +1,1 @@
+"""Which attributes of the training data carry influence."""

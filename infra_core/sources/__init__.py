@@ -1,0 +1,1 @@
+"""Raw rows from anywhere: files, folders, filesystems, the hub, procedures. Knows no domain."""

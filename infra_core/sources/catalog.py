@@ -1,0 +1,218 @@
+"""Which raw shards a source has, and what each of them is: found now, compared by content."""
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import fsspec
+
+from infra_core.errors import DataError, RequestError
+from infra_core.sources.folders import data_files
+from infra_core.sources.formats import COMPRESSIONS, SUFFIXES, format_of
+from infra_core.sources.made import made_fingerprint
+
+MADE = "made://"
+HUB = "hf://"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_DATASET = re.compile(r"hf://datasets/(?P<name>[^/@]+/[^/@]+)(@(?P<commit>[^/]+))?(?P<rest>/.*)?")
+BLOCK_BYTES = 1 << 20
+SHORTEST_REVISION = 12  # hex digits: a prefix of the content hash is enough to check by
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One raw file, or one procedure that makes rows.
+
+    Attributes
+    ----------
+    uri
+        Where it is.
+    fingerprint
+        What is in it: sha256 of the content; etag and size where a remote filesystem gives an etag;
+        commit and path on the hub; procedure version and options for made rows.
+    format
+        ``jsonl``, ``json``, ``csv`` (each also ``+gz`` or ``+zst``), ``parquet``, ``arrow`` or ``made``.
+    name
+        How `raw_ref` calls it: its path below the folder or the fixed part of the glob.
+    rows
+        Only the first so many; None for all.
+    """
+
+    uri: str
+    fingerprint: str
+    format: str
+    name: str
+    rows: int | None = None
+
+
+def catalog(uri: str, revision: str | None = None, *, rows: int | None = None) -> list[Shard]:
+    """List the shards of a source, sorted by uri.
+
+    Parameters
+    ----------
+    uri
+        A file, glob or folder on any fsspec filesystem, ``hf://datasets/org/name[/glob]`` or
+        ``made://procedure?option=value``.
+    revision
+        On the hub the commit to read. Elsewhere the `content_revision` that is expected, or a prefix of it.
+    rows
+        Keep only the first so many rows of each shard.
+
+    Raises
+    ------
+    DataError
+        If nothing is there, or what is there has no known format.
+    RequestError
+        If the revision is not a commit (hub) or not the revision of what is there (elsewhere).
+    """
+    if uri.startswith(MADE):
+        procedure = uri.removeprefix(MADE).partition("?")[0]
+        shards = [Shard(uri, made_fingerprint(uri), "made", procedure, rows)]
+    elif uri.startswith(HUB):
+        return _on_hub(uri, revision, rows)
+    else:
+        shards = _files(uri, rows)
+    found = content_revision(shards)
+    if revision is not None and not (len(revision) >= SHORTEST_REVISION and found.startswith(revision)):
+        raise RequestError(
+            f"{uri} has revision {found}, the recipe asks for {revision}; restore that content, "
+            "or write the revision found if the change is meant"
+        )
+    return shards
+
+
+def content_revision(shards: Sequence[Shard]) -> str:
+    """Return the revision of a source: the one shard's fingerprint, or a hash over all shards."""
+    if len(shards) == 1:
+        return shards[0].fingerprint
+    listing = "\n".join(f"{shard.name}\t{shard.fingerprint}" for shard in shards)
+    return hashlib.sha256(listing.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def hub_uri(uri: str, revision: str | None) -> str:
+    """Return a hub address with its commit in it.
+
+    Raises
+    ------
+    RequestError
+        If the address names no dataset, or the revision is not a full commit, or there are two.
+
+    Examples
+    --------
+    >>> hub_uri("hf://datasets/org/name/data/*.parquet", "0123456789" * 4)
+    'hf://datasets/org/name@0123456789012345678901234567890123456789/data/*.parquet'
+    """
+    match = HUB_DATASET.fullmatch(uri)
+    if match is None:
+        raise RequestError(f"{uri} names no dataset; write hf://datasets/org/name or …/name/data/*.parquet")
+    commit = match["commit"] or revision
+    if match["commit"] and revision and match["commit"] != revision:
+        raise RequestError(f"{uri} and revision {revision} disagree; keep one of the two")
+    if not commit or not COMMIT.fullmatch(commit):
+        raise RequestError(
+            f"{uri} has revision {commit!r}, which can move; pin the commit, 40 hexadecimal digits "
+            "(the dataset's page, Files, History)"
+        )
+    return f"hf://datasets/{match['name']}@{commit}{match['rest'] or ''}"
+
+
+@contextmanager
+def opened(uri: str) -> Iterator[IO[bytes]]:
+    """Open a shard's bytes for reading."""
+    filesystem, path = connect(uri)
+    with filesystem.open(path, "rb") as file:
+        yield file
+
+
+def connect(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the filesystem of an address and the path in it, with listings never cached.
+
+    Raises
+    ------
+    RequestError
+        If no filesystem of that name is known or installed.
+    """
+    try:
+        return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise RequestError(
+            f"{uri} cannot be reached ({error}); s3:// needs pip install 'infra[s3]', gs:// 'infra[gcs]'"
+        ) from error
+
+
+def _files(uri: str, rows: int | None) -> list[Shard]:
+    filesystem, path = connect(uri)
+    return sorted(
+        (
+            Shard(filesystem.unstrip_protocol(file), _fingerprint(filesystem, file), kind, name, rows)
+            for file, name, kind in _found(filesystem, path, uri)
+        ),
+        key=lambda shard: shard.uri,
+    )
+
+
+def _on_hub(uri: str, revision: str | None, rows: int | None) -> list[Shard]:
+    pinned = hub_uri(uri, revision)
+    filesystem, path = connect(pinned)
+    commit = COMMIT.search(pinned)
+    assert commit is not None  # noqa: S101 - hub_uri put it there
+    return sorted(
+        (
+            Shard(filesystem.unstrip_protocol(file), f"{commit[0]}/{name}", kind, name, rows)
+            for file, name, kind in _found(filesystem, path, uri)
+        ),
+        key=lambda shard: shard.uri,
+    )
+
+
+def _found(filesystem: fsspec.AbstractFileSystem, path: str, uri: str) -> list[tuple[str, str, str]]:
+    """Return (path, name, format) of every data file behind an address.
+
+    Raises
+    ------
+    DataError
+        If there is none, or the address cannot be listed.
+    """
+    try:
+        # Asked first: a file may really be called "a[1].jsonl".
+        if filesystem.isfile(path):
+            return [(path, posixpath.basename(path), _known_format(path, uri))]
+        if filesystem.isdir(path):
+            return data_files(filesystem, path, uri)
+        matches = sorted(file for file in filesystem.glob(path) if filesystem.isfile(file))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{uri} cannot be listed ({error}); check the address and the access to it"
+        ) from error
+    if not matches:
+        what = "no file matches" if any(sign in path for sign in "*?[") else "no such file or folder:"
+        raise DataError(f"{what} {uri} (looked for {path}); correct the address")
+    base = posixpath.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0] + "_")
+    return [(file, posixpath.relpath(file, base), _known_format(file, uri)) for file in matches]
+
+
+def _known_format(path: str, uri: str) -> str:
+    kind = format_of(path)
+    if kind is None:
+        known = " ".join([*SUFFIXES, *COMPRESSIONS])
+        raise DataError(f"{path} (from {uri}) has an unknown suffix; known are {known}: rename or convert it")
+    return kind
+
+
+def _fingerprint(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    try:
+        facts = filesystem.info(path)
+        etag = facts.get("ETag") or facts.get("etag")
+        if etag:
+            return hashlib.sha256(f"{etag} {facts['size']}".encode()).hexdigest()
+        digest = hashlib.sha256()
+        with filesystem.open(path, "rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); check that it is there and readable") from error
+    return digest.hexdigest()
