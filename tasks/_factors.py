@@ -11,12 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS
 from infra_core.influence import FactorParams, by_layer, to_tensors
 from infra_core.seeds import generator
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_tables
+from tasks._pools import pool_rows
 from tasks._stage import RunContext
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ def fit_rows(
     params: FactorParams,
 ) -> list[TokenizedExample]:
     """Return the training rows that curvature is fitted on: a seeded sample of those that fit the model."""
-    rows = read_tables(ctx.store, corpus, CORPUS, wider=True)
+    rows = pool_rows(ctx, corpus)
     if params.sequences is not None and params.sequences < len(rows):
         drawn = generator(params.seed, "fit rows").choice(len(rows), params.sequences, replace=False)
         rows = rows[np.sort(drawn).tolist()]

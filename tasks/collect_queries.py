@@ -2,13 +2,14 @@
 
 import polars as pl
 
-from infra_core.corpus.schema import ANSWERS, CORPUS, QUERY
+from infra_core.corpus.schema import ANSWERS, QUERY
 from infra_core.evaluation.answers import queries_from_answers, queries_from_references
 from infra_core.recipe import Judge, Params, QueryParams, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_tables, reread_table, write_table
+from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import load_checkpoint
+from tasks._pools import pool_rows
 from tasks._questions import Split, sampled_answers, task_questions
 from tasks._stage import RunContext, stage
 
@@ -32,7 +33,7 @@ def collect_queries(
     ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, benchmarks: Artifact, params: QueryRun
 ) -> None:
     """Write `queries.parquet`; own answers also stay, right or wrong, with their verdicts."""
-    rows = read_tables(ctx.store, benchmarks, CORPUS)
+    rows = pool_rows(ctx, benchmarks)
     questions = {
         task: task_questions(rows, task, params.split, "query", params.query.questions)
         for task in params.query.tasks

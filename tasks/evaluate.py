@@ -1,13 +1,14 @@
 """The exam: answers judged, and the likelihood of reference answers."""
 
-from infra_core.corpus.schema import ANSWERS, CORPUS, EVALUATION, LIKELIHOODS
+from infra_core.corpus.schema import ANSWERS, EVALUATION, LIKELIHOODS
 from infra_core.evaluation.likelihood import reference_likelihoods
 from infra_core.evaluation.summary import summarise
 from infra_core.recipe import EvaluateParams, Judge, Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_tables, reread_table, write_table
+from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import load_checkpoint
+from tasks._pools import pool_rows
 from tasks._questions import Split, sampled_answers, task_questions
 from tasks._stage import RunContext, stage
 
@@ -31,7 +32,7 @@ def evaluate(
     ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, benchmarks: Artifact, params: ExamRun
 ) -> None:
     """Write each task's answers and likelihoods, then their summary."""
-    rows = read_tables(ctx.store, benchmarks, CORPUS)
+    rows = pool_rows(ctx, benchmarks)
     model, tokenizer = load_checkpoint(ctx, checkpoint)
     answers, likelihoods = [], []
     for task in params.exam.tasks:

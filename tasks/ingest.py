@@ -86,7 +86,13 @@ def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, pa
     pending = set(out.pending(identities))
     wanted = [chunk for chunk in chunks if pending & {chunk.name, f"dropped-{chunk.name}"}]
     for chunk, rows in read_chunks(shard, wanted):
-        kept, dropped = ingest_rows(rows, source, params.clean, need_response=params.need_response)
+        kept, dropped = ingest_rows(
+            rows,
+            source,
+            params.clean,
+            need_response=params.need_response,
+            check_columns=chunk.start == 0,
+        )
         write_table(out, chunk.name, kept, CORPUS)
         write_table(out, f"dropped-{chunk.name}", dropped, DROPPED)
 

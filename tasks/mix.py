@@ -1,11 +1,12 @@
 """A mixture rule applied: what stays, what leaves, what comes in, and why."""
 
-from infra_core.corpus.schema import CORPUS, MIXTURE, RATINGS, SCREEN
+from infra_core.corpus.schema import MIXTURE, RATINGS, SCREEN
 from infra_core.mixture import mix as mixed
 from infra_core.recipe import MixParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, read_tables, write_table
+from infra_core.store.tables import read_table, write_table
+from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
 from tasks.ingest import require_rows
 
@@ -22,10 +23,10 @@ def mix(
     params: MixParams,
 ) -> None:
     """Write the mixture: a corpus with three more columns, so that training it is `train` again."""
-    pool = read_tables(ctx.store, reserve, CORPUS) if reserve else None
+    pool = pool_rows(ctx, reserve)
     mixture = mixed(
         params,
-        read_tables(ctx.store, corpus, CORPUS),
+        pool_rows(ctx, corpus),
         pool,
         read_table(ctx.store, ratings, "ratings.parquet", RATINGS),
         read_table(ctx.store, screen, "screen.parquet", SCREEN),

@@ -1,12 +1,12 @@
 """Global looks over all pools: duplicates across sources, overlap with the benchmarks."""
 
+from infra_core.corpus.schema import SCREEN
 from infra_core.corpus.screen import screen as screened
-
-from infra_core.corpus.schema import CORPUS, SCREEN
 from infra_core.recipe import ScreenParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_tables, write_table
+from infra_core.store.tables import write_table
+from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
 
 
@@ -22,9 +22,9 @@ def screen(
 ) -> None:
     """Write one row for every corpus or reserve row that is a duplicate, contaminated or suspect."""
     verdicts = screened(
-        read_tables(ctx.store, corpus, CORPUS),
-        read_tables(ctx.store, reserve, CORPUS) if reserve else None,
-        read_tables(ctx.store, benchmarks, CORPUS),
+        pool_rows(ctx, corpus),
+        pool_rows(ctx, reserve),
+        pool_rows(ctx, benchmarks),
         params,
     )
     write_table(out, "screen.parquet", verdicts, SCREEN)

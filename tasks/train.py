@@ -6,16 +6,16 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS
 from infra_core.errors import DataError
 from infra_core.lm.load import save
 from infra_core.recipe import TrainParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_tables, write_table
+from infra_core.store.tables import write_table
 from infra_core.training.sft import LOSSES, States
 from infra_core.training.sft import train as run_training
 from tasks._checkpoint import load_checkpoint
+from tasks._pools import pool_rows
 from tasks._progress import progress
 from tasks._stage import RunContext, stage
 from tasks.base import MODEL
@@ -33,7 +33,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
         If no row fits.
     """
     model, tokenizer = load_checkpoint(ctx, base)
-    rows = read_tables(ctx.store, corpus, CORPUS, wider=True)
+    rows = pool_rows(ctx, corpus)
     examples, left_out = [], []
     for example in render(rows, tokenizer, spans=None):
         if len(example) <= params.max_tokens:

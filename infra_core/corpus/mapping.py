@@ -1,6 +1,7 @@
 """Raw row → fields of an example: declarative paths and templates, and presets for published formats."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,12 @@ class ReadyMapping:
 
     rules: Mapping[str, str]
     preset: Preset | None
+    where: Mapping[str, re.Pattern[str]]
 
     def columns(self) -> list[str]:
         """Return every path into the raw row that the mapping reads."""
         read = [path for rule in self.rules.values() for path in paths_of(rule) if not path.startswith("@")]
-        return sorted({*read, *(self.preset.needs if self.preset else ())})
+        return sorted({*read, *self.where, *(self.preset.needs if self.preset else ())})
 
 
 def ready(mapping: ColumnMapping) -> ReadyMapping:
@@ -48,9 +50,16 @@ def ready(mapping: ColumnMapping) -> ReadyMapping:
         raise RequestError(
             f"the mapping {given} does not say where the prompt is; give mapping.prompt or a preset"
         )
-    resolved = ReadyMapping(rules, preset)
+    resolved = ReadyMapping(rules, preset, _patterns(mapping.where or {}))
     resolved.columns()  # parses every template now rather than at the first row
     return resolved
+
+
+def _patterns(where: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
+    try:
+        return {path: re.compile(pattern) for path, pattern in where.items()}
+    except re.error as error:
+        raise RequestError(f"mapping.where has {error.pattern!r}, no regular expression: {error}") from error
 
 
 def map_row(
@@ -95,6 +104,9 @@ def map_row(
     Drop(reason="no prompt: 'problem' is null")
     """
     plan = mapping if isinstance(mapping, ReadyMapping) else ready(mapping)
+    for path, pattern in plan.where.items():
+        if not pattern.search(as_text(look_up(raw, path)) or ""):
+            return Drop(f"not of this source: {path!r} does not match {pattern.pattern!r}")
     prepared = raw
     if plan.preset is not None and plan.preset.prepare is not None:
         extra = plan.preset.prepare(raw)

@@ -24,6 +24,7 @@ class ColumnMapping(Params):
     difficulty: str | None = None
     group: str | None = None
     license: str | None = None
+    where: dict[str, str] | None = None  # path → regular expression; other rows belong to another source
 
 
 class Source(Params):
