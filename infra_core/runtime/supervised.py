@@ -46,7 +46,8 @@ def run_supervised(
     argv
         The command.
     on_line
-        Called with each line of standard output and error, without its newline. What it raises ends the command.
+        Called with each line of standard output and error, without its newline. What it raises ends the
+        command.
     env
         Added to our environment.
     cwd

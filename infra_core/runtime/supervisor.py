@@ -1,9 +1,10 @@
 """Run a command and take its whole process tree down when the parent is gone: see `supervised`.
 
-Run by its path, ``python supervisor.py FD GRACE -- COMMAND…``: FD is the read end of a pipe whose other end only
-the parent holds. Imports nothing of ours, so that it starts at once.
+Run by its path, ``python supervisor.py FD GRACE -- COMMAND…``: FD is the read end of a pipe whose other end
+only the parent holds. Imports nothing of ours, so that it starts at once.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -69,10 +70,8 @@ def alive(process: psutil.Process) -> bool:
 
 def tell(process: psutil.Process, number: signal.Signals) -> None:
     """Send a signal to a process that may be gone."""
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 if __name__ == "__main__":

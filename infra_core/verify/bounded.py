@@ -49,7 +49,13 @@ class _Server:
         return self.process
 
     def ask(self, question: tuple[str, str]) -> Verdict:
-        """Have one answer judged."""
+        """Have one answer judged.
+
+        Raises
+        ------
+        RuntimeError
+            If the child as a whole ended, which no answer should bring about.
+        """
         process = self.running()
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - we asked for pipes
         process.stdin.write(json.dumps(question) + "\n")
@@ -70,7 +76,7 @@ atexit.register(_server.close)
 
 
 def judge_maths_bounded(items: Sequence[tuple[str, str]]) -> list[Verdict]:
-    """Judge pairs of response and answer as `maths.judge_maths` does, each within `SECONDS`; from any thread."""
+    """Judge pairs of response and answer as `maths.judge_maths` does, each within `SECONDS`, any thread."""
     with _server.lock:
         return [_server.ask(item) for item in items]
 
@@ -79,7 +85,7 @@ def _serve() -> None:
     """Be the child: keep one fork answering, and say so when it was stopped."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
-    from infra_core.verify.maths import judge_maths  # noqa: PLC0415 - two seconds of sympy, here only
+    from infra_core.verify.maths import judge_maths
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     judge_maths("The answer is $x^2 + 1$", "$1 + x^2$")  # so that forks find the parser's tables ready
@@ -96,7 +102,7 @@ def _serve() -> None:
             if status == -signal.SIGALRM
             else f"comparing failed ({status})"
         )
-        print(json.dumps([False, why]), file=answers, flush=True)  # noqa: T201 - the pipe to the parent
+        print(json.dumps([False, why]), file=answers, flush=True)
 
 
 def _answer_all(judge: object, answers: IO[str]) -> None:
@@ -113,7 +119,7 @@ def _answer_all(judge: object, answers: IO[str]) -> None:
         except (Exception, RecursionError) as error:  # noqa: BLE001 - an answer that breaks the parser is wrong
             found = [False, f"cannot be compared: {type(error).__name__}"]
         signal.alarm(0)
-        print(json.dumps(found), file=answers, flush=True)  # noqa: T201 - the pipe to the parent
+        print(json.dumps(found), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from infra_core.errors import DataError
+from infra_core.verify.response import after_thought, quote
 from infra_core.verify.sandbox import Limits, Outcome, Program, run_programs
 from infra_core.verify.verdict import Verdict
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
-_THOUGHT_ENDS = re.compile(r"</think>|<\|end_of_thought\|>|</thought>")
 _IMPORT = re.compile(r"^(?:import|from)[ ].*$", re.MULTILINE)
 _LAST_DEF = re.compile(
     r"(?:^@.*\n)*^(?:async )?def (?:.*\n?)(?:^(?:[ \t]+.*|[ \t]*)(?:\n|\Z))*", re.MULTILINE
@@ -90,23 +90,23 @@ def read_problem(tests: str) -> Problem:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise DataError(
-            f"Tests {tests[:80]!r} cannot be used ({where}: {first['msg']}). See infra_core/verify/code.py for the "
-            "three forms."
+            f"Tests {tests[:80]!r} cannot be used ({where}: {first['msg']}). infra_core/verify/code.py shows "
+            "the three forms they may take."
         ) from None
 
 
 def extract_code(response: str) -> list[str]:
-    """Return what may be the code in a response, likeliest first; the first that compiles is meant.
+    r"""Return what may be the code in a response, likeliest first; the first that compiles is meant.
 
     That is the last block fenced as Python, or else the whole response, its last ``def`` with all imports,
     and its last fence of any sort.
 
     Examples
     --------
-    >>> extract_code("Thus:\\n```python\\nx = 1\\n```\\nDone.")
-    ['x = 1\\n']
+    >>> extract_code("Thus:\n```python\nx = 1\n```\nDone.")
+    ['x = 1\n']
     """
-    text = _THOUGHT_ENDS.split(response)[-1]
+    text = after_thought(response)
     fences = _FENCE.findall(text)
     if python := [code for language, code in fences if language.lower() in {"python", "python3", "py"}]:
         return python[-1:]
@@ -186,7 +186,8 @@ def _judge(report):
         try:
             exec(compile(check, "tests.py", "exec"), space)
         except Exception as error:
-            return report(f"test {number} of {len(ASSERTS)}: {type(error).__name__}: {error}"[:200].rstrip(": "))
+            fault = f"{type(error).__name__}: {error}"[:200].rstrip(": ")
+            return report(f"test {number} of {len(ASSERTS)}: {fault}")
     report("passed")
 
 _judge(globals().pop("report"))
@@ -233,7 +234,7 @@ def _stdin_fault(case: StdinCase, outcome: Outcome) -> str:
         return ""
     different = (pair for pair in zip(got, expected, strict=False) if pair[0] != pair[1])
     if (first := next(different, None)) is not None:
-        return f"printed {_short(first[0])}, expected {_short(first[1])}"
+        return f"printed {quote(repr(first[0]))}, expected {quote(repr(first[1]))}"
     return f"printed {len(got)} words, expected {len(expected)}"
 
 
@@ -251,7 +252,8 @@ def _function_verdict(problem: FunctionProblem, outcome: Outcome) -> Verdict:
     for number, (value, case) in enumerate(zip(values, problem.cases, strict=False), 1):
         if not _same(value, case.expected):
             return Verdict(
-                False, f"case {number} of {count}: got {_short(value)}, expected {_short(case.expected)}"
+                False,
+                f"case {number} of {count}: got {quote(repr(value))}, expected {quote(repr(case.expected))}",
             )
     if trouble or len(values) != count:
         return Verdict(False, f"case {len(values) + 1} of {count}: {trouble or 'no result'}")
@@ -271,9 +273,3 @@ def _same(got: Any, expected: Any) -> bool:
             except OverflowError:  # an integer too large for a float
                 return False
     return bool(got == expected)
-
-
-def _short(value: Any) -> str:
-    """Return a value fit for one line of a table."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -119,7 +119,13 @@ _UNSHARE = [
 
 @functools.cache
 def strongest() -> Confinement:
-    """Return the strongest confinement that works here; warn once if that is not bubblewrap."""
+    """Return the strongest confinement that works here; warn once if that is not bubblewrap.
+
+    Raises
+    ------
+    RequestError
+        If no Python can be started in any of them.
+    """
     if (found := confinement("bubblewrap")) is not None:
         return found
     for strength, more in (("namespaces", ""), ("rlimits", " and use the network")):
@@ -133,8 +139,8 @@ def strongest() -> Confinement:
             )
             return found
     raise RequestError(
-        f"No Python could be started to judge code: tried {', '.join(_pythons())}. Install Python 3.9 or later "
-        "as /usr/bin/python3."
+        f"No Python could be started to judge code: tried {', '.join(_pythons())}. Install Python 3.9 or "
+        "later as /usr/bin/python3."
     )
 
 
@@ -149,7 +155,7 @@ def confinement(strength: Strength) -> Confinement | None:
 def start(
     within: Confinement, programs: Iterable[Program], limits: Limits
 ) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Start a driver on a batch; yield it and the token that its lines begin with. It is killed on leaving."""
+    """Start a driver on a batch; yield it and the token that its lines begin with. Leaving kills it."""
     token = secrets.token_hex(16) + " "
     uid = next(_uids) if os.geteuid() == 0 and shutil.which("setpriv") else None
     with tempfile.TemporaryFile() as batch, tempfile.TemporaryDirectory(prefix="infra-") as folder:
@@ -181,7 +187,8 @@ def start(
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _works(candidate: Confinement) -> bool:

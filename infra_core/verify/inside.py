@@ -5,11 +5,15 @@ nothing beyond the standard library. It reads frames (4 bytes of length, then JS
 header, then programs. It is meant to be process 1 of a PID namespace, which nothing inside can signal.
 """
 
+import atexit
+import contextlib
 import ctypes
 import fcntl
 import gc
+import importlib
 import json
 import os
+import pathlib
 import random
 import resource
 import select
@@ -22,9 +26,11 @@ import traceback
 import types
 import typing
 
-# Imported here so that no child pays for them: what programs of this kind nearly always want.
-import bisect, collections, copy, datetime, decimal, fractions, functools, heapq, io, itertools, math, operator, queue, re, statistics, string  # noqa: E401, E501, F401, I001
-
+# Imported before forking, so that no child pays for what programs of this kind nearly always want.
+PRELOADED = (
+    "bisect collections copy datetime decimal fractions functools heapq io itertools math operator queue re "
+    "statistics string"
+)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 LOOK_SECONDS = 0.05  # how often the processes of a program are counted and weighed
 STDERR_TAIL = 2000
@@ -70,81 +76,96 @@ def restrict(limits: dict) -> None:
     )
 
 
+def settle(fds: list, header: dict) -> typing.Any:
+    """Be the child: take the descriptors as 0, 1, 2 …, take the limits; return standard output."""
+    for target, fd in enumerate(fds):
+        os.dup2(fd, 100 + target)
+    for target in range(len(fds)):
+        os.dup2(100 + target, target)
+    os.closerange(len(fds), 256)
+    os.setsid()
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.chdir(header["scratch"])
+    restrict(header["limits"])
+    for fd, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = os.fdopen(fd, mode, encoding="utf-8", errors="replace")
+        setattr(sys, name, stream)
+        setattr(sys, "__" + name + "__", stream)
+    sys.argv = ["answer.py"]
+    random.seed(0)
+    return sys.stdout
+
+
 def play(program: dict, header: dict, fds: list) -> None:
-    """Be the child: take the descriptors, take the limits, run the source, never return."""
-    code = 1
+    """Be the child: run the source as `__main__`, never return."""
+    code, stdout = 1, sys.stdout
     try:
-        for target, fd in enumerate(fds):
-            os.dup2(fd, 10 + target)
-        for target in range(len(fds)):
-            os.dup2(10 + target, target)
-        os.closerange(len(fds), 256)
-        os.setsid()
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.chdir(header["scratch"])
-        restrict(header["limits"])
-        nonce = program["nonce"]
+        stdout = settle(fds, header)
+        nonce, main = program["nonce"], types.ModuleType("__main__")
 
         def report(text: str) -> None:
-            os.write(3, (nonce + text + "\n").encode())
+            data = (nonce + text + "\n").encode()
+            while data:
+                data = data[os.write(3, data) :]
 
-        main = types.ModuleType("__main__")
         main.__dict__.update(report=report)
         sys.modules["__main__"] = main
-        sys.argv = ["answer.py"]
-        sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
-        sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
-        sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
-        random.seed(0)
-        source = program["source"]
+        compiled = compile(program["source"], "answer.py", "exec")
         header.clear()
         program.clear()
-        exec(compile(source, "answer.py", "exec"), main.__dict__)  # noqa: S102 - that is the job
+        exec(compiled, main.__dict__)  # noqa: S102 - that is the job
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:  # noqa: BLE001 - whatever the program raises is an outcome
-        lines = traceback.format_exc(limit=-3)
-        os.write(2, lines.encode("utf-8", "replace")[-STDERR_TAIL:])
-        code = 1
+        os.write(2, traceback.format_exc(limit=-3).encode("utf-8", "replace")[-STDERR_TAIL:])
     finally:
         try:
-            threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does: wait for the program's threads
-            sys.stdout.flush()
+            # What the interpreter does at its end: wait for threads, run exit functions, flush.
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+            stdout.flush()
         finally:
             os._exit(code & 255)
 
 
-def everyone(header: dict) -> typing.Iterator:
-    """Yield the PIDs of all processes that the program has made, itself included."""
-    me, parents = os.getpid(), {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if name.isdigit():
-            try:
-                with open("/proc/" + name + "/stat") as file:  # noqa: PTH123
-                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
+def parents() -> dict:
+    """Return the parent of each process that can be seen."""
+    found = {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def everyone(header: dict) -> set:
+    """Return the PIDs of all processes that the program has made, itself included."""
+    me, parent_of = os.getpid(), parents()
     if header["pid_namespace"]:
-        yield from (pid for pid in parents if pid != me)
-        return
+        return set(parent_of) - {me}
     found = {me}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    while more := {pid for pid, parent in parent_of.items() if parent in found} - found:
         found |= more
-    yield from found - {me}
+    return found - {me}
+
+
+def nobody_listens() -> bool:
+    """Whether nobody reads our answers any more: then whoever started us is gone."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return bool(poll.poll(0))
 
 
 def too_much(header: dict) -> str:
     """Say what the program has too much of, all its processes together, if anything."""
+    if nobody_listens():
+        return "orphaned"
     resident = count = 0
     for pid in everyone(header):
-        try:
-            with open("/proc/%d/statm" % pid) as file:  # noqa: PTH123, UP031
-                resident += int(file.read().split()[1]) * PAGE
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            resident += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
             count += 1
-        except (OSError, ValueError, IndexError):
-            continue
     if resident > header["limits"]["memory_bytes"]:
         return "memory"
     return "processes" if count > header["limits"]["processes"] else ""
@@ -186,36 +207,24 @@ class Watch:
                 pass
 
 
-def nobody_listens() -> bool:
-    """Whether nobody reads our answers any more: then whoever started us is gone."""
-    poll = select.poll()
-    poll.register(1, 0)
-    return bool(poll.poll(0))
-
-
 def follow(watch: Watch, header: dict) -> None:
     """Watch a child until it ends or must be stopped."""
     pidfd = os.pidfd_open(watch.pid)
     now = time.monotonic()
     deadline, look = now + header["limits"]["wall_seconds"], now + LOOK_SECONDS
-    try:
-        while not watch.stopped:
-            ready = select.select([*watch.open, pidfd], [], [], max(0.0, min(deadline, look) - now))[0]
-            for fd in ready:
-                if fd == pidfd:
-                    return
-                watch.take(fd)
-            now = time.monotonic()
-            if now >= deadline:
-                watch.stopped = watch.stopped or "timeout"
-            elif now >= look:
-                if nobody_listens():
-                    sweep(watch.pid, header)
-                    os._exit(1)
-                watch.stopped = watch.stopped or too_much(header)
-                look = now + LOOK_SECONDS
-    finally:
-        os.close(pidfd)
+    ended = False
+    while not (ended or watch.stopped):
+        ready = select.select([*watch.open, pidfd], [], [], max(0.0, min(deadline, look) - now))[0]
+        ended = pidfd in ready
+        for fd in set(ready) - {pidfd}:
+            watch.take(fd)
+        now = time.monotonic()
+        if now >= deadline and not ended:
+            watch.stopped = watch.stopped or "timeout"
+        elif now >= look:
+            watch.stopped = watch.stopped or too_much(header)
+            look = now + LOOK_SECONDS
+    os.close(pidfd)
 
 
 def sweep(pid: int, header: dict) -> int:
@@ -223,10 +232,8 @@ def sweep(pid: int, header: dict) -> int:
     ended = 0
     while True:
         for other in [-1] if header["pid_namespace"] else list(everyone(header)):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(other, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         try:
             reaped, status = os.waitpid(-1, 0)
         except ChildProcessError:
@@ -250,7 +257,7 @@ def run(program: dict, header: dict) -> dict:
     tidy(header["scratch"])
     program["nonce"] = nonce = os.urandom(8).hex()
     given = os.memfd_create("stdin")
-    with open(given, "wb", closefd=False) as file:  # noqa: PTH123
+    with open(given, "wb", closefd=False) as file:
         file.write(program.pop("stdin").encode("utf-8", "surrogatepass"))
     os.lseek(given, 0, os.SEEK_SET)
     (out, out_w), (err, err_w), (result, result_w) = (os.pipe() for _ in range(3))
@@ -263,6 +270,8 @@ def run(program: dict, header: dict) -> dict:
     follow(watch, header)
     watch.drain()
     status = sweep(pid, header)
+    if watch.stopped == "orphaned":
+        sys.exit(1)
     texts = [bytes(watch.kept[fd]).decode("utf-8", "replace") for fd in (out, err, result)]
     for fd in (out, err, result):
         os.close(fd)
@@ -289,6 +298,10 @@ def main() -> None:
     if header["nproc"] is not None:
         resource.setrlimit(resource.RLIMIT_NPROC, (header["nproc"], header["nproc"]))
     token = header.pop("token")
+    for name in PRELOADED.split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    compile("", "", "exec")  # makes the syntax tree's types, 3 ms that every child would pay otherwise
     gc.freeze()
     while (program := frame()) is not None:
         line = token + json.dumps(run(program, header)) + "\n"

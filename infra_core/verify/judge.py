@@ -22,7 +22,7 @@ def judge_answers(kind: JudgeKind, items: Sequence[Candidate]) -> list[Verdict]:
     kind
         `math` compares values, `code` runs tests in a sandbox, `exact` compares text.
     items
-        Each with an `answer` (math, exact) or `tests` (code). Hand over many at once: code is judged in batches.
+        Each with an `answer` (math, exact) or `tests` (code). Hand over many at once: code runs in batches.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def judge_answers(kind: JudgeKind, items: Sequence[Candidate]) -> list[Verdict]:
 def _given(value: str | None, what: str, number: int) -> str:
     if value is None or not value.strip():
         raise DataError(
-            f"Candidate {number} has no {what} to be judged by. Leave out rows without one, or map the column that "
-            "holds it."
+            f"Candidate {number} has no {what} to be judged by. Leave out rows without one, or map the "
+            "column that holds it."
         )
     return value

@@ -12,17 +12,19 @@ import re
 
 from math_verify import parse, verify
 
+from infra_core.verify.response import after_thought, quote
 from infra_core.verify.verdict import Verdict
 
 # It warns on every call that time limits are off, and of every answer that it cannot parse.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 logging.getLogger("latex2sympy2_extended").setLevel(logging.ERROR)
 
-_THOUGHT_ENDS = re.compile(r"</think>|<\|end_of_thought\|>|</thought>")
 _PHRASE = re.compile(r"(?i)\banswer\W{0,3}?(?:is|:|=)[\s:*]*(\S.*)")
 _MARKED = re.compile(r"\$.+\$|\\\(.+\\\)|\\\[.+\\\]")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s")
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b|per cent\b)", re.IGNORECASE)
+_STYLED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*)\}")
+_CHOICE = re.compile(r"\(([\d.,]+|[A-Za-z])\)")
 _MONEY = re.compile(
     r"(?<=[\d.])\s*(?:dollars?|cents?|euros?|usd)\b|^\s*\\?[$€£](?=\s*-?[\d.])", re.IGNORECASE
 )
@@ -57,8 +59,8 @@ def judge_maths(response: str, answer: str) -> Verdict:
         return Verdict(False, "no answer found")
     expected = _stated(answer) or answer.strip()
     if equal(got, expected):
-        return Verdict(True, f"equal: {_short(got)}")
-    return Verdict(False, f"got {_short(got)}, expected {_short(expected)}")
+        return Verdict(True, f"equal: {quote(_clean(got))}")
+    return Verdict(False, f"got {quote(_clean(got))}, expected {quote(_clean(expected))}")
 
 
 def extract(response: str) -> str | None:
@@ -71,7 +73,7 @@ def extract(response: str) -> str | None:
     >>> extract("She has 18 eggs left.")
     '18'
     """
-    text = _THOUGHT_ENDS.split(response)[-1]
+    text = after_thought(response)
     if (stated := _stated(text)) is not None:
         return stated
     lines = [line for line in text.splitlines() if line.strip()]
@@ -125,6 +127,9 @@ def _clean(text: str) -> str:
         inner = text[len(left) : len(text) - len(right)]
         if text.startswith(left) and text.endswith(right) and inner.strip() and "$" not in inner:
             text = inner.strip()
+    for wrapping in (_STYLED, _CHOICE):
+        if (whole := wrapping.fullmatch(text)) is not None:
+            text = whole[1].strip()
     text = _MONEY.sub("", _PERCENT.sub("", text))
     return text.replace("\u00a0", " ").replace("\u2212", "-").strip().rstrip(".,")
 
@@ -132,9 +137,3 @@ def _clean(text: str) -> str:
 def _boxed(text: str) -> list:
     """Parse a whole text as one answer."""
     return parse("\\boxed{" + _clean(text) + "}", parsing_timeout=None)
-
-
-def _short(text: str) -> str:
-    """Return a text fit for one line of a table."""
-    text = " ".join(_clean(text).split())
-    return text if len(text) <= 60 else text[:59] + "…"

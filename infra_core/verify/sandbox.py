@@ -1,4 +1,4 @@
-"""Run programs nobody here wrote: many to a sandbox, each in a fresh child, none able to spoil another's outcome."""
+"""Run programs nobody here wrote: many to a sandbox, each in a child that cannot spoil its neighbours."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def run_programs(
     within: Confinement | None = None,
     at_once: int | None = None,
 ) -> list[Outcome]:
-    """Run programs in sandboxes and return their outcomes in the same order.
+    r"""Run programs in sandboxes and return their outcomes in the same order.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def run_programs(
     --------
     >>> [outcome] = run_programs([Program("print(input()[::-1])", stdin="abc")])
     >>> outcome.stdout, outcome.trouble
-    ('cba\\n', '')
+    ('cba\n', '')
     """
     if not programs:
         return []
