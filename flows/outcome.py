@@ -49,7 +49,9 @@ class Outcome:
 def outcome(ctx: RunContext, report: Artifact, seconds: float) -> Outcome:
     """Walk the lineage of a report; a manifest that another run signed was reused."""
     stages = []
-    for artifact in ancestors(ctx.store, report):
+    for _, artifact in ancestors(ctx.store, report):
+        if isinstance(artifact, str):  # an ancestor that was removed since
+            continue
         manifest = ctx.store.manifest(artifact)
         built = manifest.provenance.get("run") == ctx.run_id
         stages.append(StageOutcome(artifact.stage, artifact.uri, built, manifest.seconds))

@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.outcome import Outcome
+from flows.plan import plan_line
+from infra_core.planning.cost import Plan
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 
@@ -44,12 +46,13 @@ def _print_exam(result: Outcome) -> None:
 def print_lineage(uri: str) -> None:
     """Print an artifact and, below it, what it was made from, newest first."""
     store, artifact = ArtifactStore.of(uri)
-    for found in ancestors(store, artifact):
+    for depth, found in ancestors(store, artifact):
+        if isinstance(found, str):
+            console.print(f"{'  ' * depth}{found}  no longer in the store")
+            continue
         manifest = store.manifest(found)
         line = f"{found.stage} [bold]{found.key}[/] v{manifest.version}  {escape(found.uri)}"
-        console.print(line, soft_wrap=True)
-        for name, key in manifest.inputs.items():
-            console.print(f"    {escape(name)} ← {key}")
+        console.print(f"{'  ' * depth}{line}", soft_wrap=True)
 
 
 def print_artifact(uri: str) -> None:
@@ -60,9 +63,27 @@ def print_artifact(uri: str) -> None:
     console.print_json(json.dumps(manifest.params))
     parts = Table("part", "bytes", "sha256")
     for name, part in manifest.parts.items():
-        parts.add_row(escape(name), f"{part.bytes:,}", part.sha256[:16])
+        parts.add_row(escape(name), f"{part['bytes']:,}", part["sha256"][:16])
     console.print(parts)
     for name in store.parts(artifact, "*.parquet")[:5]:
         frame = pl.read_parquet(store.read(artifact, name))
         console.print(f"{escape(name)}: {frame.height:,} rows", style="bold")
         console.print(escape(str(frame.head(5))))
+
+
+def print_plan(planned: Plan) -> None:
+    """Print bytes, passes and seconds per stage, and whether it fits."""
+    stages = Table("stage", "peak GB a device", "partitions", "passes", "seconds", title="plan")
+    for stage in planned.stages:
+        stages.add_row(
+            stage.stage, f"{stage.peak_bytes / 1e9:.2f}", str(stage.partitions), str(stage.passes),
+            f"{stage.seconds:,.0f}",
+        )  # fmt: skip
+    console.print(stages)
+    factors = planned.factors
+    covariance, eigenvalues = factors.covariance / 1e9, factors.eigenvalues / 1e9
+    console.print(f"factors: covariances {covariance:.2f} GB, eigenvalues {eigenvalues:.2f} GB")
+    for assumed in planned.volume.assumed:
+        console.print(f"assumed, not counted: {escape(assumed)}")
+    console.print(f"rate: {planned.machine.basis}")
+    console.print(plan_line(planned))

@@ -9,7 +9,7 @@ from infra_core.corpus.schema import CORPUS, DROPPED
 from infra_core.errors import DataError
 from infra_core.recipe import CleanParams, Params, Source
 from infra_core.sources.catalog import Shard, catalog
-from infra_core.sources.rows import chunk_shards, read_chunks
+from infra_core.sources.rows import chunk_shards, read_chunks, read_rows
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
 from tasks._stage import RunContext, stage
@@ -95,6 +95,18 @@ def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, pa
         )
         write_table(out, chunk.name, kept, CORPUS)
         write_table(out, f"dropped-{chunk.name}", dropped, DROPPED)
+
+
+def source_volume(source: Source) -> tuple[int, int] | None:
+    """Count rows and characters of a source that can be read here and now; None if it is remote."""
+    if "://" in source.uri and not source.uri.startswith(("made://", "file://")):
+        return None
+    rows = characters = 0
+    for shard in catalog(source.uri, source.revision, rows=source.rows):
+        for _, raw in read_rows(shard):
+            rows += 1
+            characters += sum(len(value) for value in raw.values() if isinstance(value, str))
+    return rows, characters
 
 
 def require_rows(rows: int, pool: str) -> None:

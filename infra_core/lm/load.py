@@ -26,6 +26,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -117,6 +118,12 @@ def load(folder: Path, *, device: str = "cpu", dtype: Dtype = "fp32") -> Languag
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise DataError(f"model folder {folder} has no tokenizer.json; save the tokenizer beside the model")
     return _read(str(folder), device, dtype)
+
+
+def gguf_config(model: str) -> PretrainedConfig:
+    """Return the config of a ``package://`` base, without its weights."""
+    folder, file = _inside_package(model)
+    return AutoConfig.from_pretrained(str(folder), gguf_file=file, trust_remote_code=False)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

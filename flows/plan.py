@@ -1,0 +1,49 @@
+"""plan: what a recipe will cost, before anything is downloaded, trained or paid for."""
+
+from collections.abc import Sequence
+
+from infra_core.lm.published import config_of
+from infra_core.planning.cost import Plan, Volume, plan
+from infra_core.recipe import Recipe, ScratchBase, Source
+from tasks._stage import RunContext
+from tasks.ingest import source_volume
+
+ASSUMED_ROWS = 17_000  # of a remote source without a row limit, about a Bespoke-Stratos
+
+
+def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
+    """Return the plan of a recipe: for this machine, or for `devices` devices of `memory` each."""
+    per_token = 1.0 if isinstance(given.base.model, ScratchBase) else 4.0
+    rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
+    _, base_tokens, _ = _volume(given.base.sources, given, per_token)
+    questions, _, unknown = _volume(
+        [given.benchmarks[task] for task in given.evaluate.tasks], given, per_token
+    )
+    asked = questions if given.evaluate.questions is None else min(questions, given.evaluate.questions)
+    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
+    return plan(
+        given, config_of(given.base.model), volume, _machine(memory, devices), RunContext.micro_batch_tokens
+    )
+
+
+def plan_line(planned: Plan) -> str:
+    """Return one line: rows, tokens, estimated minutes."""
+    minutes = planned.seconds / 60
+    hint = "" if planned.fits else "; does NOT fit this machine's memory"
+    return (
+        f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {minutes:.1f} min "
+        f"on {planned.machine.devices} device(s){hint}"
+    )
+
+
+def _volume(sources: Sequence[Source], given: Recipe, per_token: float) -> tuple[int, int, list[str]]:
+    rows, tokens, assumed = 0, 0.0, []
+    for source in sources:
+        counted = source_volume(source)
+        if counted is None:
+            taken = source.rows or ASSUMED_ROWS
+            counted = (taken, int(taken * per_token * given.train.max_tokens / 2))
+            assumed.append(f"{source.name}: {taken} rows of {given.train.max_tokens // 2} tokens")
+        rows += counted[0]
+        tokens += counted[1] / per_token
+    return rows, int(tokens), assumed

@@ -1,0 +1,63 @@
+"""Shapes of published models, so that a run can be planned without a hub.
+
+Figures are those of each model's own ``config.json``.
+"""
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+from infra_core.errors import RequestError
+from infra_core.lm.load import gguf_config
+from infra_core.lm.tokenizer import character_tokenizer
+from infra_core.recipe import PretrainedBase, ScratchBase
+
+# model type, hidden, MLP, layers, heads, key-value heads, vocabulary
+_SHAPES: dict[str, tuple[str, int, int, int, int, int, int]] = {
+    "Qwen/Qwen2.5-0.5B-Instruct": ("qwen2", 896, 4864, 24, 14, 2, 151936),
+    "Qwen/Qwen2.5-1.5B-Instruct": ("qwen2", 1536, 8960, 28, 12, 2, 151936),
+    "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 3584, 18944, 28, 28, 4, 152064),
+    "Qwen/Qwen2.5-14B-Instruct": ("qwen2", 5120, 13824, 48, 40, 8, 152064),
+    "meta-llama/Meta-Llama-3-8B-Instruct": ("llama", 4096, 14336, 32, 32, 8, 128256),
+}
+
+
+def config_of(model: ScratchBase | PretrainedBase) -> PretrainedConfig:
+    """Return the config of a recipe's base without reading any weight.
+
+    Raises
+    ------
+    RequestError
+        If the model is neither here nor among the published shapes.
+    """
+    if isinstance(model, ScratchBase):
+        shape = (
+            model.architecture, model.hidden_size, model.mlp_size, model.layers, model.heads, model.kv_heads,
+            len(character_tokenizer()),
+        )  # fmt: skip
+        return _config(*shape)
+    if model.model in _SHAPES:
+        return _config(*_SHAPES[model.model])
+    if model.model.startswith("package://"):
+        return gguf_config(model.model)
+    try:
+        return AutoConfig.from_pretrained(
+            model.model, revision=model.revision, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"the shape of {model.model!r} is not known here; plan where its config.json can be read, "
+            f"or take one of {sorted(_SHAPES)}"
+        ) from error
+
+
+def _config(kind: str, hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int) -> Any:
+    return AutoConfig.for_model(
+        kind,
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        vocab_size=vocabulary,
+    )
