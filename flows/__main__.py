@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import click
 import typer
@@ -72,10 +72,13 @@ def curate(
     Recipe.load(path)  # a wrong request is refused before a server is started for it
     ArtifactStore(store).probe()
 
+    from prefect.states import State
+
     from flows.curate import curate as flow
     from flows.terminal import print_outcome
 
-    result = flow(recipe=str(path), store=store, device=device, rehearse=rehearse, return_state=True).result()
+    state = flow(recipe=str(path), store=store, device=device, rehearse=rehearse, return_state=True)
+    result = cast(State, state).result()
     print_outcome(result)
     if as_json:
         typer.echo(json.dumps(result.as_json()))

@@ -1,6 +1,7 @@
 """attribute: from raw corpus to influence scores."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from infra_core.recipe import KeepAll, MixParams, Recipe
 from infra_core.seeds import derive_seed
@@ -28,7 +29,7 @@ class Data:
     screen: Artifact
     ratings: Artifact
 
-    def pools(self) -> dict[str, Artifact | None]:
+    def pools(self) -> dict[str, Any]:
         """Return what every mixture rule looks at."""
         return {
             "corpus": self.corpus,
@@ -72,7 +73,7 @@ def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
         reserve = ingest(ctx, label="reserve", params=pool)
     asked = catalogued(given.benchmarks.values(), clean, need_response=False)
     benchmarks = ingest(ctx, label="benchmarks", params=asked)
-    pools = {"corpus": corpus, "reserve": reserve, "benchmarks": benchmarks}
+    pools: dict[str, Any] = {"corpus": corpus, "reserve": reserve, "benchmarks": benchmarks}
     return Data(
         corpus=corpus,
         reserve=reserve,
@@ -93,7 +94,7 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     queries = collect_queries(
         ctx, checkpoint=checkpoint, benchmarks=data.benchmarks, params=QueryRun.of(given)
     )
-    fitted_on = {"checkpoint": checkpoint, "corpus": keep_all, "params": given.factors}
+    fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": keep_all, "params": given.factors}
     eigenbasis = fit_eigenbasis(ctx, **fitted_on)
     factors = fit_factors(ctx, **fitted_on, eigenbasis=eigenbasis)
     scores = score(

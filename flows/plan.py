@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from infra_core.lm.published import config_of
 from infra_core.planning.cost import Plan, Volume, plan
+from infra_core.planning.machine import machine_of
 from infra_core.recipe import Recipe, ScratchBase, Source
 from tasks._stage import RunContext
 from tasks.ingest import source_volume
@@ -22,7 +23,7 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
     asked = questions if given.evaluate.questions is None else min(questions, given.evaluate.questions)
     volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
     return plan(
-        given, config_of(given.base.model), volume, _machine(memory, devices), RunContext.micro_batch_tokens
+        given, config_of(given.base.model), volume, machine_of(memory, devices), RunContext.micro_batch_tokens
     )
 
 

@@ -1,7 +1,7 @@
 """Bases and factors between store and memory: one safetensors file a layer."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.torch import load as read_safetensors
@@ -42,7 +42,7 @@ def fit_rows(
     return [example for example in render(rows, tokenizer, spans=None) if len(example) <= limit]
 
 
-def write_layers(out: WorkDir, values: Mapping[str, object]) -> None:
+def write_layers(out: WorkDir, values: Mapping[str, Any]) -> None:
     """Write one file a layer; a layer's tensors that are shared between modules are written once."""
     for layer, members in by_layer(values).items():
         tensors = {name: tensor.contiguous().cpu() for name, tensor in to_tensors(members).items()}

@@ -129,7 +129,6 @@ def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
         run.__signature__ = signature.replace(parameters=kept, return_annotation=Any)  # type: ignore[attr-defined]
         run.__doc__, run.__name__ = fn.__doc__, name
         wrapped = task(
-            run,
             name=name,
             retries=2,
             retry_delay_seconds=exponential_backoff(backoff_factor=2),
@@ -137,7 +136,7 @@ def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
             retry_condition_fn=_is_transient,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )
+        )(run)
         STAGES[name] = Stage(name, version, fn, wrapped)
         return STAGES[name]
 
