@@ -112,7 +112,7 @@ def rate(
     params
         Where to cut, as fractions of the corpus rows of a domain.
     count_tokens
-        Per row the tokens of the prompt and of the scored response, as `render.count_tokens` does.
+        Per row the tokens of the prompt and of the scored response, as `render.token_counter` gives.
 
     Returns
     -------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Raw = Mapping[str, Any]
+BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\{|\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,15 @@ def last_boxed(text: str) -> str | None:
     >>> last_boxed(r"so \\boxed{\\frac{7}{8}}."), last_boxed(r"cut \\boxed{1")
     ('\\\\frac{7}{8}', None)
     """
-    for match in reversed(list(re.finditer(r"\\(?:boxed|fbox|framebox)\s*\{", text))):
-        depth = 1
-        for position in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[match.end() : position].strip()
-    return None
+    opened: list[int | None] = []  # per open brace: where the box's content begins, None for other braces
+    found = None
+    for match in BRACE.finditer(text):
+        if match[0] == "}":
+            start = opened.pop() if opened else None
+            found = text[start : match.start()].strip() if start is not None else found
+        else:
+            opened.append(match.end() if len(match[0]) > 1 else None)
+    return found
 
 
 def _text(raw: Raw, column: str) -> str:

@@ -47,7 +47,7 @@ class Overlap:
 def screen(
     corpus: pl.DataFrame, reserve: pl.DataFrame, benchmarks: pl.DataFrame, params: ScreenParams
 ) -> pl.DataFrame:
-    """List the rows that a global look finds wanting, each once: contaminated before duplicate before suspect.
+    """List the rows that a global look finds wanting, once: contaminated before duplicate before suspect.
 
     Parameters
     ----------
