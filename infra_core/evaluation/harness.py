@@ -14,18 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from infra_core.corpus.render import prompt_ids
+from infra_core.corpus.render import PLAIN_TEMPLATE, prompt_ids
 from infra_core.corpus.schema import ANSWERS
 from infra_core.errors import DataError, RequestError
-from infra_core.verify.judge import judge_answers
-from infra_core.verify.verdict import Candidate
+from infra_core.verify.judge import Candidate, JudgeKind, judge_answers
 
 TASKS = Path(__file__).parent / "tasks"
 DEFAULT_TASK = "questions"
@@ -104,7 +103,7 @@ def sample_answers(
     questions: pl.DataFrame,
     *,
     task: str,
-    judge: Literal["math", "code", "exact"],
+    judge: JudgeKind,
     sampling: Sampling,
 ) -> pl.DataFrame:
     """Draw answers to questions and judge them.
@@ -112,7 +111,7 @@ def sample_answers(
     Parameters
     ----------
     model, tokenizer
-        A causal model and a tokenizer with a chat template.
+        A causal model and its tokenizer; prompts are rendered as for training.
     questions
         Schema CORPUS; `answer` and `tests` are what an answer is judged by.
     task
@@ -189,6 +188,11 @@ def _generate(
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
+        is_chat = tokenizer.chat_template is not None
+        if not is_chat:
+            questions = questions.with_columns(
+                prompt=pl.Series([PLAIN_TEMPLATE.format(prompt=prompt) for prompt in questions["prompt"]])
+            )
         _write_task(Path(folder), questions, task, sampling, ends)
         loaded = TaskManager(include_path=folder, include_defaults=False).load([task])
         lm = HFLM(
@@ -200,7 +204,7 @@ def _generate(
             batch_size=rows,
         )
         torch.manual_seed(sampling.seed)
-        results = evaluate(lm, loaded, apply_chat_template=True, log_samples=True, bootstrap_iters=0)
+        results = evaluate(lm, loaded, apply_chat_template=is_chat, log_samples=True, bootstrap_iters=0)
         answers = []
         for sample in sorted(results["samples"][task], key=lambda sample: sample["doc_id"]):
             prompt = lm.tok_encode(sample["arguments"][0][0])

@@ -23,7 +23,7 @@ def reference_likelihoods(
     Parameters
     ----------
     model, tokenizer
-        A causal model and a tokenizer with a chat template.
+        A causal model and its tokenizer.
     questions
         Schema CORPUS; rows without a response, and rows longer than the model's context, are left out.
     batch_tokens
@@ -36,7 +36,7 @@ def reference_likelihoods(
     """
     answered = questions.filter(pl.col("response").str.strip_chars() != "")
     context = model.config.max_position_embeddings
-    examples = [example for example in render(answered, tokenizer) if len(example) <= context]
+    examples = [example for example in render(answered, tokenizer, spans=None) if len(example) <= context]
     model.eval()
     nll: dict[str | None, float] = {}
     for batch, members in batches(examples, batch_tokens):

@@ -1,13 +1,14 @@
 """How sure we are: intervals and differences that respect questions and training seeds. numpy only.
 
 Answers to one question are alike, and so are questions answered by one trained model: n answers are not n
-independent facts. Every interval here resamples whole questions (and whole training seeds, where there are
-two or more), and a difference is paired: the same questions under both arms (method of `docs/papers.md`).
+independent facts. Every interval here resamples whole questions, adds the luck of training where there are
+two seeds or more, and a difference is paired: the same questions under both arms.
 
 Tables are questions × training seeds: entry [q, s] is the mean over draws of question q under seed s.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -45,18 +46,17 @@ class Difference:
 
 
 def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None = None) -> Interval:
-    """Return the mean of a table with its 95 % interval by bootstrap over questions and training seeds.
+    """Return the mean of a table with its 95 % interval over questions and training seeds.
 
     Parameters
     ----------
     table
-        Questions × training seeds.
+        Questions × training seeds. With one seed the interval is about that one trained model.
     seed
         Of the resampling.
     bounds
-        Smallest and largest possible entry, e.g. (0, 1) for accuracy. With bounds the interval is never
-        narrower than Wilson's for that many questions when all questions agree: nothing solved out of
-        ten does not prove that nothing can be.
+        Smallest and largest possible entry, e.g. (0, 1) for accuracy. The interval stays within, and when
+        all questions agree it is no narrower than Wilson's: nothing solved out of ten does not prove that nothing can be.
 
     Raises
     ------
@@ -64,25 +64,26 @@ def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None
         If there are no questions.
     """
     _require_entries(table)
-    means = _resampled_means(table, seed)
-    value = float(table.mean())
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if bounds:
-        smallest, largest = bounds
-        if np.ptp(table.mean(axis=1)) == 0:
-            share = (value - smallest) / (largest - smallest)
-            wide = [smallest + (largest - smallest) * edge for edge in _wilson(share, len(table))]
-            low, high = min(low, wide[0]), max(high, wide[1])
-        low, high = max(low, smallest), min(high, largest)
-    return Interval(value, float(low), float(high), float(means.std()), *table.shape)
+    value, questions = float(table.mean()), table.mean(axis=1)
+    interval = _interval(value, questions, [table], seed)
+    if bounds is None:
+        return interval
+    low, high = interval.low, interval.high
+    smallest, largest = bounds
+    if np.ptp(questions) == 0:
+        edges = _wilson((value - smallest) / (largest - smallest), len(table))
+        low, high = (
+            pick(smallest + (largest - smallest) * edge, bound)
+            for pick, edge, bound in zip((min, max), edges, (low, high), strict=True)
+        )
+    return replace(interval, low=max(low, smallest), high=min(high, largest))
 
 
-def paired_difference(after: Table, before: Table, seed: int) -> Difference:
+def paired_difference(after: Table, before: Float[np.ndarray, "_ _"], seed: int) -> Difference:
     """Return by how much `after` exceeds `before`, question by question, with a plain verdict.
 
-    Both tables have the same questions in the same order. Training seeds need not be as many: the mean
-    over seeds is compared, and seeds of each arm are resampled on their own where there are two or more.
-    The verdict is "better" or "worse" when the 95 % interval excludes zero, else "cannot tell".
+    Both tables have the same questions in the same order; training seeds need not be as many. The verdict
+    is "better" (larger) or "worse" when the 95 % interval excludes zero, else "cannot tell".
 
     Raises
     ------
@@ -93,37 +94,32 @@ def paired_difference(after: Table, before: Table, seed: int) -> Difference:
     _require_entries(before)
     if len(after) != len(before):
         raise ValueError(f"{len(after)} questions after and {len(before)} before; compare the same ones")
-    picks = _question_picks(len(after), seed)
-    resampled = _means(after, picks, seed, "after") - _means(before, picks, seed, "before")
     value = float(after.mean() - before.mean())
-    low, high = (float(edge) for edge in np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    interval = _interval(value, after.mean(axis=1) - before.mean(axis=1), [after, before], seed)
     verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
-    if low > 0 or high < 0:
+    if interval.low > 0 or interval.high < 0:
         verdict = "better" if value > 0 else "worse"
-    seeds = min(after.shape[1], before.shape[1])
-    interval = Interval(value, low, high, float(resampled.std()), len(after), seeds)
-    return Difference(interval, verdict, smallest_visible_difference(interval.stderr, len(after)))
+    return Difference(interval, verdict, smallest_visible_difference(interval))
 
 
-def smallest_visible_difference(stderr: float, n: int) -> float:
-    """Return the true difference that a design with this standard error tells from zero in 80 % of runs.
+def smallest_visible_difference(observed: Interval) -> float:
+    """Return the true difference that this design would tell from zero in 80 % of experiments.
 
-    Two-sided at 5 %: (1.96 + 0.84) × standard error, the standard error being what `paired_difference`
-    observed, so that the discordance of the arms, the number of questions and the seeds are all in it.
-    Where the arms did not differ on any question the error is unknown, not zero: then three questions out
-    of `n` ("rule of three") is what may have been missed.
+    Half the interval that was observed, which is what a difference must exceed, and 0.84 standard errors
+    more, so that it does so four times in five. The discordance of the arms, the number of questions and
+    the seeds are all in them. Where the arms differed on no question the error is unknown, not zero: then
+    three questions out of `n` ("rule of three") is what may have been missed.
 
     Examples
     --------
-    >>> round(smallest_visible_difference(0.05, 100), 3)
-    0.14
-    >>> smallest_visible_difference(0.0, 100)
+    >>> round(smallest_visible_difference(Interval(0.1, 0.0, 0.2, stderr=0.05, n=100, seeds=1)), 3)
+    0.142
+    >>> smallest_visible_difference(Interval(0.0, 0.0, 0.0, stderr=0.0, n=100, seeds=1))
     0.03
     """
-    if stderr == 0:
-        return min(1.0, 3 / n)
-    normal = NormalDist()
-    return (normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * stderr
+    if observed.stderr == 0:
+        return 3 / observed.n
+    return (observed.high - observed.low) / 2 + NormalDist().inv_cdf(POWER) * observed.stderr
 
 
 def _require_entries(table: Table) -> None:
@@ -131,23 +127,41 @@ def _require_entries(table: Table) -> None:
         raise ValueError("a mean over no questions; give at least one question and one training seed")
 
 
-def _question_picks(n: int, seed: int) -> np.ndarray:
-    return generator(seed, "questions").integers(n, size=(RESAMPLES, n))
+def _interval(value: float, questions: np.ndarray, tables: Sequence[np.ndarray], seed: int) -> Interval:
+    """Return the interval of the mean of `questions`, with the luck of training that `tables` show."""
+    n = len(questions)
+    # n - 1 of n, not n: the spread of such means is the unbiased standard error (Rao and Wu 1988).
+    picks = generator(seed, "questions").integers(n, size=(RESAMPLES, max(1, n - 1)), dtype=np.int32)
+    means = questions[picks].mean(axis=1) - questions.mean() + value
+    variance = float(means.var())
+    luck, freedom = _training_luck(tables)
+    if luck > 0:
+        # Two or three seeds are too few to resample; the error of their mean is Student's.
+        means = means + np.sqrt(luck) * generator(seed, "luck").standard_t(freedom, size=RESAMPLES)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    seeds = min(table.shape[1] for table in tables)
+    return Interval(value, float(low), float(high), float(np.sqrt(variance + luck)), n, seeds)
 
 
-def _resampled_means(table: Table, seed: int) -> np.ndarray:
-    return _means(table, _question_picks(len(table), seed), seed, "seeds")
+def _training_luck(tables: Sequence[np.ndarray]) -> tuple[float, int]:
+    """Return the variance that training seeds add to the mean (or difference), and its degrees of freedom.
 
-
-def _means(table: Table, picks: np.ndarray, seed: int, name: str) -> np.ndarray:
-    """Return the mean of every resample of questions (`picks`) and, where there are several, of seeds."""
-    seeds = table.shape[1]
-    if seeds == 1:
-        return table[:, 0][picks].mean(axis=1)
-    # Resampled seeds enter as weights, so that no questions × seeds × resamples array is built.
-    weights = generator(seed, name).multinomial(seeds, np.full(seeds, 1 / seeds), size=len(picks)) / seeds
-    by_seed = np.stack([column[picks].mean(axis=1) for column in table.T], axis=1)
-    return (weights * by_seed).sum(axis=1)
+    Two-way analysis of variance: what seeds differ by, beyond what their answers to single questions make
+    them differ by (that part is in the resampled questions already). Arms share one estimate.
+    """
+    several = [table for table in tables if table.shape[1] > 1 and len(table) > 1]
+    freedom = sum(table.shape[1] - 1 for table in several)
+    if not freedom:
+        return 0.0, 0
+    between = within = within_freedom = 0.0
+    for table in several:
+        by_seed = table.mean(axis=0) - table.mean()
+        residual = table - table.mean(axis=1, keepdims=True) - by_seed
+        between += len(table) * float(by_seed @ by_seed)
+        within += float((residual**2).sum())
+        within_freedom += (len(table) - 1) * (table.shape[1] - 1)
+    excess = max(0.0, between / freedom - within / within_freedom) / len(several[0])
+    return excess * sum(1 / table.shape[1] for table in tables), freedom
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from infra_core.recipe import Flip, KeepAll, MixParams, RandomSwap
 def mix(
     params: MixParams,
     corpus: pl.DataFrame,
-    reserve: pl.DataFrame,
+    reserve: pl.DataFrame | None,
     ratings: pl.DataFrame,
     screen: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -24,7 +24,7 @@ def mix(
     params
         The rule, and the seed of its draws.
     corpus, reserve
-        Rows in schema CORPUS; the reserve may be empty.
+        Rows in schema CORPUS; no reserve, no swaps.
     ratings, screen
         What is known of the rows of both: schemas RATINGS and SCREEN.
 
@@ -41,7 +41,7 @@ def mix(
     RequestError
         If a random control is not told whose size it copies.
     """
-    pools = open_pools(corpus, reserve, ratings, screen)
+    pools = open_pools(corpus, corpus.clear() if reserve is None else reserve, ratings, screen)
     swaps = _decide(params, pools)
     left = [row for swap in swaps.values() for row in swap.leaving["example_id"]]
     kept = pools.corpus.filter(~pl.col("example_id").is_in(left)).select(

@@ -1,0 +1,116 @@
+"""Answers and likelihoods, summed up: questions × training seeds, and EVALUATION rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from infra_core.corpus.schema import EVALUATION
+from infra_core.errors import DataError
+from infra_core.evaluation.harness import harness_version
+from infra_core.evaluation.statistics import Table
+
+ANSWER_METRICS = {"accuracy": "correct", "truncated": "truncated", "response_tokens": "response_tokens"}
+"""Metric → column of ANSWERS whose mean it is."""
+
+
+def answer_table(runs: Sequence[pl.DataFrame], metric: str) -> Table:
+    """Return questions × training seeds of a metric, averaged over draws.
+
+    Parameters
+    ----------
+    runs
+        Schema ANSWERS, one frame a training seed, all of the same questions of one task.
+    metric
+        A key of ANSWER_METRICS.
+
+    Raises
+    ------
+    DataError
+        If the runs answered different questions.
+    """
+    column = pl.col(ANSWER_METRICS[metric]).cast(pl.Float64)
+    return _stacked([run.group_by("question_id").agg(value=column.mean()) for run in runs])
+
+
+def nll_table(runs: Sequence[pl.DataFrame]) -> Table:
+    """Return questions × training seeds whose mean is NLL per token: all nats over all tokens.
+
+    A ratio of sums is no mean over questions; its linearisation is. Entry [q, s] is what question q adds
+    to the ratio under seed s, so that intervals and paired differences come out right as well.
+
+    Parameters
+    ----------
+    runs
+        Schema LIKELIHOODS, one frame a training seed, all of the same questions of one task.
+
+    Raises
+    ------
+    DataError
+        If the runs have different questions.
+    """
+    nll = _stacked([run.select("question_id", value="nll") for run in runs])
+    tokens = _stacked([run.select("question_id", value="scored_tokens") for run in runs])
+    ratio = nll.sum(axis=0) / tokens.sum(axis=0)
+    return ratio + (nll - ratio * tokens) / tokens.mean(axis=0)
+
+
+def summarise(
+    answers: Sequence[pl.DataFrame], likelihoods: Sequence[pl.DataFrame], *, seed: int
+) -> pl.DataFrame:
+    """Return EVALUATION rows of one exam.
+
+    Parameters
+    ----------
+    answers, likelihoods
+        Schemas ANSWERS and LIKELIHOODS, one frame a task; a task without reference responses has no rows.
+    seed
+        Of the exam, written into the rows.
+    """
+    rows = []
+    versions = {}
+    for frame in answers:
+        task, version = frame.select("task", "task_version").row(0)
+        versions[task] = version
+        draws = frame["draw"].n_unique()
+        rows += [
+            _row(task, version, metric, answer_table([frame], metric), draws) for metric in ANSWER_METRICS
+        ]
+    for frame in likelihoods:
+        if not frame.is_empty():
+            task = frame["task"][0]
+            rows.append(_row(task, versions.get(task), "nll_per_token", nll_table([frame]), 1))
+    told = {"seed": seed, "harness_version": harness_version()}
+    return pl.DataFrame([row | told for row in rows], schema=pl.Schema(EVALUATION))
+
+
+def _row(task: str, version: str | None, metric: str, table: Table, draws: int) -> dict[str, Any]:
+    n = len(table)
+    return {
+        "task": task,
+        "task_version": version,
+        "metric": metric,
+        "value": float(table.mean()),
+        "stderr": float(table.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+        "n_questions": n,
+        "n_draws": draws,
+    }
+
+
+def _stacked(columns: Sequence[pl.DataFrame]) -> Table:
+    """Line up (question_id, value) frames by question.
+
+    Raises
+    ------
+    DataError
+        If they have different questions.
+    """
+    first, *others = (column.sort("question_id") for column in columns)
+    for other in others:
+        if not other["question_id"].equals(first["question_id"]):
+            raise DataError(
+                f"training seeds were examined on different questions ({first.height} and {other.height}); "
+                "evaluate them all with the same recipe"
+            )
+    return np.stack([column["value"].cast(pl.Float64).to_numpy() for column in (first, *others)], axis=1)
