@@ -85,6 +85,7 @@ class RateParams(Params):
     """Difficulty bands by quantile within a domain."""
 
     method: Literal["label"] = "label"
+    unlabelled: Literal["response_length"] | None = None  # for domains whose corpus carries no label at all
     bands: tuple[Fraction, Fraction] = (1 / 3, 2 / 3)
 
 
