@@ -3,11 +3,11 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
 from fsspec import AbstractFileSystem
@@ -87,7 +87,7 @@ class Files:
     def digest(self, name: str) -> tuple[str, int]:
         """The sha256 and the number of bytes of `name`, read in blocks."""
         with self.speaking(name), self.fs.open(self.path(name), "rb", block_size=BLOCK) as file:
-            return _digest(file)
+            return _digest(file.read)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file below `folder`, by name relative to it, sorted; empty if there is none."""
@@ -202,7 +202,7 @@ class Files:
 def digest_file(path: Path) -> tuple[str, int]:
     """The sha256 and the number of bytes of a local file."""
     with path.open("rb") as file:
-        return _digest(file)
+        return _digest(file.read)
 
 
 def digest_bytes(content: bytes) -> tuple[str, int]:
@@ -210,7 +210,7 @@ def digest_bytes(content: bytes) -> tuple[str, int]:
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
-def _unless_there(put: Any) -> bool:
+def _unless_there(put: Callable[[], None]) -> bool:
     try:
         put()
     except transport_errors() as error:
@@ -220,9 +220,9 @@ def _unless_there(put: Any) -> bool:
     return True
 
 
-def _digest(file: IO[bytes]) -> tuple[str, int]:
+def _digest(read: Callable[[int], bytes]) -> tuple[str, int]:
     sha256, size = hashlib.sha256(), 0
-    while block := file.read(BLOCK):
+    while block := read(BLOCK):
         sha256.update(block)
         size += len(block)
     return sha256.hexdigest(), size

@@ -71,7 +71,7 @@ def stage_key(stage: str, version: int, params: object, inputs: Mapping[str, str
     Examples
     --------
     >>> stage_key("mix", 1, {"seed": 0}, {"corpus": "9f2c0e51d3a47b60"})
-    '09b12ac66aa5acdc'
+    'd07def11cdf9158f'
     """
     identity = {"stage": stage, "version": version, "params": params, "inputs": dict(inputs)}
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

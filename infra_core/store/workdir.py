@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from infra_core.errors import StoreError
+from infra_core.errors import DamageError, StoreError
 from infra_core.store import folders
-from infra_core.store.artifact import MANIFEST, Part, check_name, split_at
-from infra_core.store.files import Files, digest_file
+from infra_core.store.artifact import MANIFEST, Artifact, Part, check_name, split_at
+from infra_core.store.files import Files, digest_bytes, digest_file
+from infra_core.store.integrity import check_digest, missing
 from infra_core.store.key import part_key
 
 WORK = ".work"  # inside an artifact's folder, until it is finished
@@ -92,8 +93,23 @@ class WorkDir:
         return [name for name in self._files.sizes(self._home) if name != MANIFEST and not _is_hidden(name)]
 
     def read(self, name: str) -> bytes:
-        """The content of a part written so far, by this build or one that was interrupted."""
-        return self._files.read(f"{self._home}/{name}")
+        """The content of a part that is not pending: written here, by an interrupted build, or adopted.
+
+        Raises
+        ------
+        DamageError
+            If it is adopted and is not what its writer recorded.
+        """
+        adopted = self._adopted.get(name)
+        if adopted is None:
+            return self._files.read(f"{self._home}/{name}")
+        artifact = Artifact(self._stage, self._home.split("/")[1], f"{self._files.url}/{self._home}")
+        try:
+            content = self._files.read(adopted["at"])
+        except FileNotFoundError as error:
+            raise DamageError(missing(self._files, artifact, name, adopted)) from error
+        check_digest(self._files, artifact, name, adopted, digest_bytes(content))
+        return content
 
     def put_folder(self, prefix: str, local: Path) -> None:
         """Write every file of the folder `local` as part "<prefix>/<file>", and drop others there."""
