@@ -200,7 +200,7 @@ def eigendecomposition(
             continue
         residual = float((exact @ vectors - vectors * values).norm())
         if residual <= RESIDUAL * norm:
-            return vectors.to(covariance.dtype), values.clamp(min=0).to(covariance.dtype)
+            return vectors.to(covariance.dtype).contiguous(), values.clamp(min=0).to(covariance.dtype)
     raise DataError(
         f"the covariance of the {what} ({len(exact)} wide, norm {float(norm):.3g}) has no "
         f"eigendecomposition with a relative residual below {RESIDUAL}; got {residual / float(norm):.3g}. "

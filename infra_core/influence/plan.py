@@ -17,7 +17,7 @@ class ModuleSize:
     Attributes
     ----------
     leader
-        The first module fed with the same tensor; what is computed of activations exists once for all it leads.
+        The first module fed with the same tensor; what comes of activations exists once for all it leads.
     """
 
     name: str
@@ -89,7 +89,8 @@ def factor_bytes(config: PretrainedConfig, modules: str) -> FactorBytes:
     Examples
     --------
     >>> from transformers import LlamaConfig
-    >>> tiny = LlamaConfig(vocab_size=8, hidden_size=4, intermediate_size=6, num_hidden_layers=1, num_attention_heads=1)
+    >>> shape = {"hidden_size": 4, "intermediate_size": 6, "num_attention_heads": 1}
+    >>> tiny = LlamaConfig(vocab_size=8, num_hidden_layers=1, **shape)
     >>> factor_bytes(tiny, "mlp").eigenvalues  # gate, up and down: 3 weights of 24 entries, fp32
     288
     """

@@ -24,7 +24,7 @@ def loss_gradients(model: nn.Module, names: list[str], ids: Tensor, scored: Tens
     flat = [p for pair in leaves.values() for p in pair]
     gradients = iter(torch.autograd.grad(token_nll(model, ids, scored).sum(), flat))
     return {
-        name: homogeneous(*(list([next(gradients) for _ in pair]) + [None])[:2])
+        name: homogeneous(next(gradients), next(gradients) if len(pair) == 2 else None)
         for name, pair in leaves.items()
     }
 
@@ -32,7 +32,7 @@ def loss_gradients(model: nn.Module, names: list[str], ids: Tensor, scored: Tens
 def inputs_and_output_gradients(
     model: nn.Module, name: str, ids: Tensor, scored: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What module `name` sees at positions 0..T-2, with a one for the bias, and the loss gradient of its output."""
+    """What module `name` sees at positions 0..T-2, a one for the bias, and its output's loss gradient."""
     module, seen = dict(model.named_modules())[name], {}
 
     def look(_module, args, output):

@@ -87,7 +87,7 @@ def kronfluence_scores(model, train, queries, modules, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", ["mlp", "all"])
-def test_instance_scores_agree_with_kronfluence(choice, tmp_path):
+def test_instance_scores_agree_with_kronfluence(choice, tmp_path, record_property):
     """Pearson over all pairs; a forgotten bias column, mask, square or rotation gives less than 0.99."""
     model = tiny.qwen2(num_hidden_layers=3, attn_implementation="eager").eval()
     train, queries = tiny.examples(TRAIN, seed=1), tiny.examples(QUERY, seed=2)
@@ -97,6 +97,6 @@ def test_instance_scores_agree_with_kronfluence(choice, tmp_path):
     ours = ours["influence"].to_numpy().reshape(len(train), len(queries)).T
     theirs = kronfluence_scores(model, train, queries, list(factors), tmp_path)
     pearson = np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]
-    print(f"Pearson with kronfluence, {choice}: {pearson:.8f}")
+    record_property("pearson", pearson)
     assert pearson >= 0.9999
     np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3 * np.abs(theirs).max())

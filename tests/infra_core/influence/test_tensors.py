@@ -1,0 +1,39 @@
+"""Bases and factors survive the trip through safetensors, and share what they shared."""
+
+import torch
+from safetensors.torch import load, save
+
+from infra_core.influence import (
+    FactorParams,
+    bases_from_tensors,
+    by_layer,
+    factors_from_tensors,
+    fit_eigenbasis,
+    fit_factors,
+    to_tensors,
+)
+from tests import tiny
+
+
+def test_factors_and_bases_come_back_from_one_file_a_layer_and_share_what_they_shared():
+    model, examples, params = tiny.qwen2(), tiny.examples(), FactorParams(modules="all")
+    bases = fit_eigenbasis(model, examples, params)
+    kept_bases, kept = {}, {}
+    for layer in by_layer(bases).values():
+        kept_bases |= bases_from_tensors(load(save(to_tensors(layer))))
+    factors = fit_factors(model, examples, params, kept_bases)
+    for layer in by_layer(factors).values():
+        kept |= factors_from_tensors(load(save(to_tensors(layer))))
+    assert kept.keys() == factors.keys() == bases.keys()
+    for name, one in factors.items():
+        assert torch.equal(kept[name].eigenvalues, one.eigenvalues)
+        assert torch.equal(kept[name].q_a, bases[name].q_a)
+        assert torch.equal(kept[name].q_g, bases[name].q_g)
+        assert kept[name].n_sequences == len(examples)
+    attention = "model.layers.0.self_attn."
+    assert kept[attention + "q_proj"].q_a is kept[attention + "v_proj"].q_a
+
+
+def test_identity_factors_come_back():
+    factors = fit_factors(tiny.llama(), [], FactorParams(curvature="identity"))
+    assert factors_from_tensors(load(save(to_tensors(factors)))) == factors
