@@ -123,6 +123,30 @@ def _openr1_math(raw: Raw) -> dict[str, Any] | Drop:
     return {"@response": generations[right[0]]}
 
 
+def _livecodebench(raw: Raw) -> dict[str, Any] | Drop:
+    """Take the public tests; the private ones are pickled, and nothing here opens a pickle from outside."""
+    starter = _text(raw, "starter_code")
+    try:
+        cases = json.loads(_text(raw, "public_test_cases"))
+        name = json.loads(_text(raw, "metadata") or "{}").get("func_name")
+        if name:
+            entry = f"Solution().{name}" if "class Solution" in starter else name
+            tests: dict[str, Any] = {"kind": "function", "entry": entry, "cases": [_call(c) for c in cases]}
+        else:
+            pairs = [{"stdin": case["input"], "stdout": case["output"]} for case in cases]
+            tests = {"kind": "stdin", "cases": pairs}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Drop(f"nothing to judge by: 'public_test_cases' cannot be read ({error!r})")
+    asked = f"{_text(raw, 'question_content')}\n\n{starter}" if starter else raw.get("question_content")
+    return {"@prompt": asked, "@tests": json.dumps(tests, sort_keys=True)}
+
+
+def _call(case: Mapping[str, str]) -> dict[str, Any]:
+    """One argument a line, each as JSON."""
+    args = [json.loads(line) for line in case["input"].splitlines() if line.strip()]
+    return {"args": args, "expected": json.loads(case["output"])}
+
+
 def _chat(turns: Any, role: str, content: str) -> dict[str, Any] | Drop:
     """Read one exchange: an optional system text, a user turn, an assistant turn."""
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
@@ -217,6 +241,20 @@ PRESETS: Mapping[str, Preset] = {
         {"prompt": "problem", "response": "@response", "answer": "answer", "group": "uuid"},
         _openr1_math,
         needs=("generations", "is_reasoning_complete", "correctness_math_verify"),
+    ),
+    # nvidia/OpenCodeReasoning, split_0
+    "open_code_reasoning": Preset({
+        "prompt": "input",
+        "response": "output",
+        "difficulty": "difficulty",
+        "license": "license",
+        "group": "id",
+    }),
+    # livecodebench/code_generation_lite
+    "livecodebench": Preset(
+        {"prompt": "@prompt", "tests": "@tests", "difficulty": "difficulty", "group": "question_id"},
+        _livecodebench,
+        needs=("question_content", "public_test_cases", "metadata"),
     ),
     "alpaca": Preset({"prompt": "@prompt", "response": "output"}, _alpaca, needs=("instruction",)),
     "messages": Preset({"prompt": "@prompt", "response": "@response"}, _messages, needs=("messages",)),

@@ -17,6 +17,7 @@ SHRUNK = ScratchBase(
 STAND_INS = {
     "bespoke_stratos": "standin_bespoke_stratos",
     "openr1_math": "standin_openr1_math",
+    "open_code_reasoning": "standin_open_code_reasoning",
     "aime24": "standin_aime",
     "livecodebench": "standin_livecodebench",
 }
