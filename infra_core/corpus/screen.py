@@ -21,7 +21,6 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -62,7 +61,7 @@ def screen(
         `SCREEN` rows, in the order of the pools. Rows of one pool with equal `example_id` are one row here:
         whoever reads a whole pool keeps the first of them with `schema.distinct`.
     """
-    pools = {"corpus": distinct(corpus), "reserve": distinct(reserve)}
+    pools = {"corpus": distinct(_in_source_order(corpus)), "reserve": distinct(_in_source_order(reserve))}
     duplicates = _duplicates(pools) if params.deduplicate else {}
     index = QuestionIndex(benchmarks, params) if params.decontaminate else None
     found = []
@@ -109,6 +108,7 @@ class QuestionIndex:
                 self.exact.setdefault(whole, number)
             for gram in self.grams[number]:
                 self.holders[gram].append(number)
+        self.held = set(self.holders)
 
     def _repeated(self, questions: Iterable[tuple[tuple[str, str], list[str]]]) -> set[Gram]:
         """Return the n-grams of several different questions of one benchmark."""
@@ -129,7 +129,7 @@ class QuestionIndex:
             return Overlap("contaminated", *self.names[same], 1.0)
         words = WORD.findall(lowered)
         grams = set(_ngrams(words, self.params.ngram)) - self.boilerplate
-        shared = Counter(number for gram in grams for number in self.holders.get(gram, ()))
+        shared = Counter(number for gram in grams & self.held for number in self.holders[gram])
         found = [
             self._judged(number, count / min(len(grams), len(self.grams[number])), len(words))
             for number, count in sorted(shared.items())
@@ -156,7 +156,7 @@ def _duplicates(pools: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], tupl
     found = {}
     for pool, frame in pools.items():
         seen: dict[tuple[str, str], tuple[str, str]] = {}
-        for row in _in_source_order(frame):
+        for row in frame.select("example_id", "source", "prompt", "response").iter_rows(named=True):
             prompt, whole = (
                 normalised(row["prompt"]),
                 (normalised(row["prompt"]), normalised(row["response"])),
@@ -171,13 +171,13 @@ def _duplicates(pools: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], tupl
     return found
 
 
-def _in_source_order(frame: pl.DataFrame) -> Iterable[dict[str, Any]]:
-    """Yield rows by source (in order of appearance), file and line: the order of parts must not decide."""
+def _in_source_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort by source (in order of appearance), file and line: the order of parts must not decide."""
     sources = {source: rank for rank, source in enumerate(frame["source"].unique(maintain_order=True))}
-
-    def place(row: dict[str, Any]) -> tuple[int, str, int]:
-        file, _, line = row["raw_ref"].rpartition("#")
-        return sources[row["source"]], file, int(line) if line.isdigit() else 0
-
-    columns = ("example_id", "source", "raw_ref", "prompt", "response")
-    return sorted(frame.select(columns).iter_rows(named=True), key=place)
+    file_and_line = pl.col("raw_ref").str.extract_groups(r"^(.*)#(\d+)$")
+    return frame.sort(
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32),
+        file_and_line.struct[0],
+        file_and_line.struct[1].cast(pl.Int64),
+        maintain_order=True,
+    )

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.corpus.clean import ingest_rows
@@ -71,6 +71,7 @@ def hostile_rows(draw):
     return mapping, draw(st.lists(st.one_of(row, bad), max_size=6))
 
 
+@settings(deadline=None)
 @given(hostile_rows(), st.booleans())
 def test_every_row_is_kept_or_dropped_with_its_reason(hostile, need_response):
     """rows in = kept + dropped, in tables that Parquet can hold, whatever JSON can spell."""

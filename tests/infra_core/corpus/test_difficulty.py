@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.corpus.difficulty import band_edges, band_of, label_difficulty, rate, says_nothing
@@ -43,6 +43,7 @@ def test_what_has_no_place_on_a_known_scale_has_no_difficulty(label):
     assert label_difficulty(label) is None
 
 
+@settings(deadline=None)
 @given(st.none() | st.text())
 def test_no_label_is_an_error(label):
     value = label_difficulty(label)
@@ -57,6 +58,7 @@ def test_ways_of_saying_unknown_are_not_unknown_labels():
 levels = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(levels, st.sampled_from([THIRDS, (0.1, 0.2), (0.5, 1.0), (0.9, 0.95)]))
 def test_bands_are_monotone_and_none_is_empty_when_three_values_exist(values, cuts):
     edges = band_edges(pl.Series(values), cuts)

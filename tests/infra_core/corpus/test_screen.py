@@ -1,0 +1,179 @@
+"""Duplicates and overlap: what must be found, and what must not."""
+
+import time
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra_core.corpus.schema import SCREEN
+from infra_core.corpus.screen import screen
+from infra_core.recipe import ScreenParams
+from infra_core.seeds import python_random
+from tests.infra_core.corpus.rows import corpus_rows
+
+WORDS = [f"w{i}" for i in range(500)]
+LONG = " ".join(WORDS[:60])
+
+
+def looked(corpus=(), reserve=(), benchmarks=(), **params):
+    pools = [
+        corpus_rows(*({"prompt": row} if isinstance(row, str) else row for row in rows))
+        for rows in (corpus, reserve, benchmarks)
+    ]
+    return screen(*pools, ScreenParams(**params))
+
+
+def verdicts(**pools):
+    return looked(**pools).select("pool", "verdict").rows()
+
+
+def test_the_table_has_its_schema_even_when_all_is_well():
+    assert looked(["a"], ["b"], ["c"]).schema == SCREEN
+    assert len(looked(["a"], ["b"], ["c"])) == 0
+
+
+def test_a_repeated_row_is_listed_against_the_first():
+    found = looked([{"prompt": "p", "response": "a  b"}, {"prompt": "p\xa0", "response": "a\nb"}])
+    first = corpus_rows({"prompt": "p", "response": "a  b"})["example_id"][0]
+    assert found.select("verdict", "matched", "containment").rows() == [("duplicate", first, 1.0)]
+
+
+def test_several_responses_to_one_problem_are_wanted():
+    assert verdicts(corpus=[{"prompt": "p", "response": "a"}, {"prompt": "p", "response": "b"}]) == []
+
+
+def test_signs_and_case_tell_problems_apart():
+    prompts = ["3 + 4", "3 - 4", "x²", "x2", "reverse 'aB'", "reverse 'Ab'", "求和", "求积"]
+    assert verdicts(corpus=prompts) == []
+
+
+def test_a_reserve_row_that_repeats_a_corpus_prompt_is_listed_and_the_corpus_row_stays():
+    found = looked([{"prompt": "p", "response": "a"}], [{"prompt": "p", "response": "b"}])
+    assert found.select("pool", "verdict").rows() == [("reserve", "duplicate")]
+
+
+def test_the_same_row_in_both_pools_leaves_the_reserve():
+    row = {"prompt": "p", "response": "a"}
+    assert verdicts(corpus=[row], reserve=[row]) == [("reserve", "duplicate")]
+
+
+def test_among_equals_the_earlier_line_stays_whatever_the_order_of_parts():
+    rows = corpus_rows(
+        {"prompt": "p ", "raw_ref": "a.jsonl#10"}, {"prompt": "p", "raw_ref": "a.jsonl#9"}, {"prompt": "q"}
+    )
+    (listed,) = screen(rows, rows.clear(), rows.clear(), ScreenParams())["example_id"]
+    assert listed == rows["example_id"][0]
+
+
+def test_a_leaked_question_is_dropped_and_names_its_benchmark():
+    found = looked([f"Please answer carefully now. {LONG}"], [], [{"prompt": LONG, "source": "exam"}])
+    assert found.select("verdict", "matched_source", "containment").rows() == [("contaminated", "exam", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("shared", "verdict"), [(5, []), (14, []), (17, ["suspect"]), (30, ["contaminated"])]
+)
+def test_the_share_of_common_text_decides(shared, verdict):
+    """60 tokens have 51 10-grams; k common ones in a row share k − 9: 0, .10, .16 and .41 of them."""
+    half = " ".join(WORDS[:shared] + WORDS[100 : 160 - shared])
+    found = looked([half], [], [LONG])
+    assert found["verdict"].to_list() == (["suspect"] if shared == 14 and 5 / 51 >= 0.1 else verdict)
+
+
+def test_a_short_question_is_dropped_only_if_it_is_the_same():
+    question = "Start with 14. Add 7. Double."
+    near = ["Start with 14. Add 7. Halve.", "Start with 14. Add 8. Double.", "Start with 14, add 7, double"]
+    found = looked([question, *near], [], [question])
+    assert found["verdict"].to_list() == ["contaminated"] * 2, "the last one differs by punctuation alone"
+
+
+def test_operators_keep_short_questions_apart():
+    assert verdicts(corpus=["What is 30 - 4?"], benchmarks=["What is 30 + 4?"]) == []
+
+
+def test_a_template_of_middling_length_is_suspect_at_most():
+    """13 tokens have four 10-grams; a shared start of 12 is .75 of them, and yet another problem."""
+    start = "Start with 14. Add 7. Double. Subtract 3. Halve. Add"
+    assert verdicts(corpus=[f"{start} 5. Triple."], benchmarks=[f"{start} 6. Triple."]) == [
+        ("corpus", "suspect")
+    ]
+
+
+def test_boilerplate_of_a_benchmark_does_not_contaminate():
+    """A preamble as long as the problem would be .5 of every prompt of the same template."""
+    preamble = " ".join(WORDS[200:230])
+    questions = [f"{preamble} {' '.join(WORDS[10 * i : 10 * i + 10])}" for i in range(5)]
+    other = f"{preamble} {' '.join(WORDS[300:310])}"
+    assert verdicts(corpus=[other], benchmarks=questions) == []
+    assert verdicts(corpus=[other, questions[3]], benchmarks=questions) == [("corpus", "contaminated")]
+
+
+def test_a_question_asked_three_times_is_not_its_own_boilerplate():
+    questions = [{"prompt": LONG, "response": str(i)} for i in range(3)]
+    assert verdicts(corpus=[f"Now. {LONG}"], benchmarks=questions) == [("corpus", "contaminated")]
+
+
+def test_prompts_without_a_latin_letter_do_not_all_match_each_other():
+    assert verdicts(corpus=["求和", "!!!", "?"], benchmarks=["求积", "??", "."]) == []
+
+
+def test_contaminated_goes_before_duplicate():
+    rows = [{"prompt": LONG}, {"prompt": f" {LONG}"}]
+    assert verdicts(corpus=rows, benchmarks=[LONG]) == [("corpus", "contaminated")] * 2
+
+
+def test_each_look_can_be_left_out():
+    rows = [{"prompt": LONG}, {"prompt": f" {LONG}"}]
+    assert looked(rows, [], [LONG], decontaminate=False)["verdict"].to_list() == ["duplicate"]
+    assert looked(rows, [], [LONG], deduplicate=False)["verdict"].to_list() == ["contaminated"] * 2
+    assert len(looked(rows, [], [LONG], deduplicate=False, decontaminate=False)) == 0
+
+
+prompts = st.lists(
+    st.sampled_from(["a", "a ", "b", LONG, f"x {LONG}", " ".join(WORDS[:25]), "3 + 4"]), max_size=6
+)
+
+
+@settings(deadline=None)
+@given(prompts, prompts, prompts, st.randoms(use_true_random=False))
+def test_the_verdicts_do_not_depend_on_the_order_of_rows(corpus, reserve, questions, shuffle):
+    pools = [corpus_rows(*({"prompt": prompt} for prompt in rows)) for rows in (corpus, reserve, questions)]
+    found = screen(*pools, ScreenParams())
+    assert found.select("pool", "example_id").is_unique().all()
+    mixed = [
+        pool.sample(fraction=1, shuffle=True, seed=shuffle.randrange(99)) if len(pool) else pool
+        for pool in pools
+    ]
+    again = screen(*mixed, ScreenParams())
+    key = ["pool", "example_id", "verdict"]
+    # Which of two rows of one content is read first may differ; what is listed may not.
+    assert found.select(key).sort(key).equals(again.select(key).sort(key))
+
+
+@pytest.mark.slow
+def test_twenty_thousand_rows_take_seconds():
+    """A look that compares every pair would take hours."""
+    draw = python_random(0, "words")
+
+    def texts(count):
+        return pl.DataFrame({"prompt": [" ".join(draw.choices(WORDS, k=80)) for _ in range(count)]})
+
+    def rows(count, source):
+        columns = corpus_rows({}).drop("prompt", "example_id", "raw_ref", "source")
+        numbered = (
+            texts(count)
+            .with_row_index("line")
+            .with_columns(
+                pl.format("{}-{}", pl.lit(source), "line").alias("example_id"),
+                pl.format("a#{}", "line").alias("raw_ref"),
+                pl.lit(source).alias("source"),
+            )
+        )
+        return numbered.join(columns, how="cross")
+
+    corpus, reserve, questions = rows(15_000, "c"), rows(5_000, "r"), rows(500, "q")
+    start = time.monotonic()
+    assert len(screen(corpus, reserve, questions, ScreenParams())) == 0
+    assert time.monotonic() - start < 60, "measured: 3 s on a quiet machine"
