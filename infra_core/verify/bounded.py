@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -25,10 +25,17 @@ MEMORY_BYTES = 2 << 30
 _PACKAGE_ROOT = Path(__file__).parents[2]
 
 
-class _Server:
-    """The child, started when first needed and again in a process that was forked from ours."""
+class MathsServer:
+    """The child, started when first needed and again in a process that was forked from ours.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    seconds
+        Limit for one answer; whole seconds, as the kernel's alarm counts them.
+    """
+
+    def __init__(self, seconds: int = SECONDS) -> None:
+        self.seconds = seconds
         self.lock = threading.Lock()
         self.owner = 0
         self.process: subprocess.Popen | None = None
@@ -38,7 +45,7 @@ class _Server:
         if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
             path = os.pathsep.join([str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra_core.verify.bounded"],
+                [sys.executable, "-m", "infra_core.verify.bounded", str(self.seconds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -56,11 +63,13 @@ class _Server:
         RuntimeError
             If the child as a whole ended, which no answer should bring about.
         """
-        process = self.running()
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - we asked for pipes
-        process.stdin.write(json.dumps(question) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
+        with self.lock:
+            process = self.running()
+            assert process.stdin is not None  # noqa: S101 - we asked for pipes
+            assert process.stdout is not None  # noqa: S101
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"The process that judges mathematics ended with status {process.wait()}.")
         return Verdict(*json.loads(line))
@@ -71,17 +80,16 @@ class _Server:
             self.process.communicate()
 
 
-_server = _Server()
+_server = MathsServer()
 atexit.register(_server.close)
 
 
 def judge_maths_bounded(items: Sequence[tuple[str, str]]) -> list[Verdict]:
     """Judge pairs of response and answer as `maths.judge_maths` does, each within `SECONDS`, any thread."""
-    with _server.lock:
-        return [_server.ask(item) for item in items]
+    return [_server.ask(item) for item in items]
 
 
-def _serve() -> None:
+def _serve(seconds: int) -> None:
     """Be the child: keep one fork answering, and say so when it was stopped."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
@@ -92,35 +100,34 @@ def _serve() -> None:
     while True:
         pid = os.fork()
         if pid == 0:
-            _answer_all(judge_maths, answers)
+            _answer_all(judge_maths, answers, seconds)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status == 0:
             return
         why = (
-            f"not compared within {SECONDS} s"
+            f"not compared within {seconds} s"
             if status == -signal.SIGALRM
             else f"comparing failed ({status})"
         )
         print(json.dumps([False, why]), file=answers, flush=True)
 
 
-def _answer_all(judge: object, answers: IO[str]) -> None:
+def _answer_all(judge: Callable[[str, str], Verdict], answers: IO[str], seconds: int) -> None:
     """Answer questions until there are no more."""
-    assert callable(judge)  # noqa: S101
     # The default action, not a handler: a handler waits for the interpreter, which may be busy for ever.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     questions = os.fdopen(0, "r", closefd=False)
     while line := questions.readline():
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         try:
             verdict = judge(*json.loads(line))
             found = [verdict.correct, verdict.why]
-        except (Exception, RecursionError) as error:  # noqa: BLE001 - an answer that breaks the parser is wrong
+        except Exception as error:  # noqa: BLE001 - an answer that breaks the parser is wrong
             found = [False, f"cannot be compared: {type(error).__name__}"]
         signal.alarm(0)
         print(json.dumps(found), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]))

@@ -13,7 +13,7 @@ def judge_exact(response: str, answer: str) -> Verdict:
 
     Examples
     --------
-    >>> judge_exact("sorted:\\nAnswer:  C,  B", "c, b").correct
+    >>> judge_exact("sorted:\nAnswer:  C,  B", "c, b").correct
     True
     """
     text = after_thought(response)

@@ -44,14 +44,10 @@ def frame() -> typing.Any:
     size = os.read(0, 4)
     if len(size) < 4:
         return None
-    wanted, pieces = int.from_bytes(size, "big"), []
-    while wanted:
-        piece = os.read(0, wanted)
-        if not piece:
-            return None
-        pieces.append(piece)
-        wanted -= len(piece)
-    return json.loads(b"".join(pieces))
+    wanted, data = int.from_bytes(size, "big"), b""
+    while len(data) < wanted:  # one read of a file gives at most 2 GiB
+        data += os.read(0, wanted - len(data))
+    return json.loads(data)
 
 
 def restrict(limits: dict) -> None:
@@ -130,18 +126,12 @@ def play(program: dict, header: dict, fds: list) -> None:
             os._exit(code & 255)
 
 
-def parents() -> dict:
-    """Return the parent of each process that can be seen."""
-    found = {}
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    return found
-
-
 def everyone(header: dict) -> set:
     """Return the PIDs of all processes that the program has made, itself included."""
-    me, parent_of = os.getpid(), parents()
+    me, parent_of = os.getpid(), {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):  # it may just have ended
+            parent_of[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     if header["pid_namespace"]:
         return set(parent_of) - {me}
     found = {me}
@@ -150,16 +140,11 @@ def everyone(header: dict) -> set:
     return found - {me}
 
 
-def nobody_listens() -> bool:
-    """Whether nobody reads our answers any more: then whoever started us is gone."""
-    poll = select.poll()
-    poll.register(1, 0)
-    return bool(poll.poll(0))
-
-
 def too_much(header: dict) -> str:
     """Say what the program has too much of, all its processes together, if anything."""
-    if nobody_listens():
+    answers = select.poll()
+    answers.register(1, 0)
+    if answers.poll(0):  # nobody reads them any more: whoever started us is gone
         return "orphaned"
     resident = count = 0
     for pid in everyone(header):
@@ -175,7 +160,7 @@ class Watch:
     """What is known of one running child: its output so far and why it was stopped."""
 
     def __init__(self, pid: int, out: int, err: int, result: int, limit: int) -> None:
-        self.pid, self.limit, self.stopped, self.done = pid, limit, "", False
+        self.pid, self.limit, self.stopped = pid, limit, ""
         self.kept = {out: bytearray(), err: bytearray(), result: bytearray()}
         self.open, self.err, self.err_bytes = set(self.kept), err, 0
         for fd in self.open:
@@ -311,4 +296,5 @@ def main() -> None:
     os.write(1, (token + "done\n").encode("ascii"))
 
 
-main()
+if __name__ == "__main__":
+    main()

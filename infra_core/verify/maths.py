@@ -24,7 +24,7 @@ _MARKED = re.compile(r"\$.+\$|\\\(.+\\\)|\\\[.+\\\]")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s")
 _PERCENT = re.compile(r"\s*(?:\\?%|percent\b|per cent\b)", re.IGNORECASE)
 _STYLED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*)\}")
-_CHOICE = re.compile(r"\(([\d.,]+|[A-Za-z])\)")
+_CHOICE = re.compile(r"\((\d+|[A-Za-z])\)")
 _MONEY = re.compile(
     r"(?<=[\d.])\s*(?:dollars?|cents?|euros?|usd)\b|^\s*\\?[$€£](?=\s*-?[\d.])", re.IGNORECASE
 )
@@ -77,14 +77,32 @@ def extract(response: str) -> str | None:
     if (stated := _stated(text)) is not None:
         return stated
     lines = [line for line in text.splitlines() if line.strip()]
-    return _in_sentence(lines[-1]) if lines else None
+    return _in_sentence(lines[-1]) if lines and "\\boxed" not in lines[-1] else None
 
 
 def equal(got: str, expected: str) -> bool:
     """Whether two answers have the same value; which is which matters only for equations and intervals."""
     if _clean(got).replace(" ", "").casefold() == _clean(expected).replace(" ", "").casefold():
         return True
+    pairs = _elements(got), _elements(expected)
+    if all(pairs):  # math-verify takes (1, 2) for an interval and then for equal to the point (2, 1)
+        return len(pairs[0]) == len(pairs[1]) and all(map(equal, *pairs))
     return verify(_boxed(expected), _boxed(got), timeout_seconds=None)
+
+
+def _elements(text: str) -> list[str]:
+    """Return what stands between the commas of a text in round brackets; nothing if it is none such."""
+    text = _clean(text).replace("\\left(", "(").replace("\\right)", ")")
+    found, depth = [""], 0
+    for position, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and position < len(text) - 1:
+            return []
+        if character == "," and depth == 1:
+            found.append("")
+        elif 0 < position < len(text) - 1:
+            found[-1] += character
+    return found if text.startswith("(") and text.endswith(")") and len(found) > 1 else []
 
 
 def _stated(text: str) -> str | None:
