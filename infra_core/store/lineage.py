@@ -4,13 +4,13 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
 
 
-def ancestors(store: ArtifactStore, artifact: Artifact) -> list[tuple[int, Artifact | str]]:
-    """List the artifact and all that it was made from, nearest first along each branch.
+def ancestors(store: ArtifactStore, *artifacts: Artifact) -> list[tuple[int, Artifact | str]]:
+    """List the artifacts and all that they were made from, nearest first along each branch.
 
     Returns
     -------
     list of (depth, Artifact or str)
-        In depth-first order, starting with ``(0, artifact)``; each once, where it is first met. An ancestor
+        In depth-first order, starting with ``(0, artifacts[0])``; each once, where it is first met. An ancestor
         that is no longer in the store is its key alone.
     """
     known = {found.key: found for found in store.artifacts()}
@@ -26,6 +26,7 @@ def ancestors(store: ArtifactStore, artifact: Artifact) -> list[tuple[int, Artif
             for given in store.manifest(known[key]).inputs.values():
                 visit(depth + 1, given)
 
-    known[artifact.key] = artifact
-    visit(0, artifact.key)
+    known |= {artifact.key: artifact for artifact in artifacts}
+    for artifact in artifacts:
+        visit(0, artifact.key)
     return found
