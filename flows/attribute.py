@@ -50,6 +50,11 @@ class Found:
     queries: Artifact
     scores: Artifact
 
+    def for_report(self) -> dict[str, Any]:
+        """Return all of it that a report reads."""
+        pools = {**self.data.pools(), "benchmarks": self.data.benchmarks}
+        return {**pools, "queries": self.queries, "scores": self.scores}
+
 
 def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
     """Return the untrained base (whose tokenizer counts) and the base that training starts from."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from prefect import flow
 from prefect.states import Failed
-from tasks.report import ReportRun, report
 
 from flows.attribute import Found, attribute
 from flows.outcome import outcome
@@ -17,6 +16,7 @@ from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tasks.evaluate import ExamRun, evaluate
 from tasks.mix import mix
+from tasks.report import ReportRun, report
 from tasks.train import train
 
 Runs = dict[str, Artifact]
@@ -55,17 +55,7 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
     arms = retrain(given, ctx, found, mixtures)
     exams = examine(given, ctx, found, arms)
     return report(
-        ctx,
-        evaluations=exams,
-        mixtures=mixtures,
-        scores=found.scores,
-        queries=found.queries,
-        corpus=found.data.corpus,
-        reserve=found.data.reserve,
-        benchmarks=found.data.benchmarks,
-        ratings=found.data.ratings,
-        screen=found.data.screen,
-        params=ReportRun(recipe=given),
+        ctx, found=found.for_report(), mixtures=mixtures, evaluations=exams, params=ReportRun(recipe=given)
     )
 
 

@@ -1,8 +1,9 @@
 """The report of a run: what was asked, what happened, and every number behind it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
@@ -35,21 +36,19 @@ def report(
     ctx: RunContext,
     out: WorkDir,
     *,
-    evaluations: Arms,
+    found: Mapping[str, Any],
     mixtures: Mapping[str, Artifact],
-    scores: Artifact,
-    queries: Artifact,
-    corpus: Artifact,
-    reserve: Artifact | None,
-    benchmarks: Artifact,
-    ratings: Artifact,
-    screen: Artifact,
+    evaluations: Arms,
     params: ReportRun,
 ) -> None:
-    """Write `report.md`, `numbers.json` with every figure of it, and `timing.json`."""
+    """Write `report.md`, `numbers.json` with every figure of it, and `timing.json`.
+
+    `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, the queries and scores.
+    """
+    scores = found["scores"]
     exams = {arm: [runs[seed] for seed in sorted(runs, key=int)] for arm, runs in evaluations.items()}
-    rated = read_table(ctx.store, ratings, "ratings.parquet", RATINGS)
-    screened = read_table(ctx.store, screen, "screen.parquet", SCREEN)
+    rated = read_table(ctx.store, found["ratings"], "ratings.parquet", RATINGS)
+    screened = read_table(ctx.store, found["screen"], "screen.parquet", SCREEN)
     # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
     refused = screened.filter(pool="corpus").filter(pl.col("verdict") != "suspect")
     scored = read_tables(ctx.store, scores, SCORES).join(refused, on="example_id", how="anti")
@@ -59,11 +58,11 @@ def report(
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
         likelihoods=_by_arm(ctx, exams, "likelihoods-*.parquet", LIKELIHOODS),
         mixtures={arm: read_tables(ctx.store, made, MIXTURE) for arm, made in mixtures.items()},
-        cells=cells(scored, rated, pool_rows(ctx, corpus), seed=seed),
+        cells=cells(scored, rated, pool_rows(ctx, found["corpus"]), seed=seed),
         ratings=rated,
         screen=screened,
-        queries=read_table(ctx.store, queries, "queries.parquet", QUERY),
-        dropped=_dropped(ctx, corpus, reserve, benchmarks),
+        queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
+        dropped=_dropped(ctx, [found["corpus"], found["reserve"], found["benchmarks"]]),
         versions={name: version(name) for name in PACKAGES},
     )
     markdown, numbers = build(inputs)
@@ -84,7 +83,7 @@ def _by_arm(
     }
 
 
-def _dropped(ctx: RunContext, *pools: Artifact | None) -> pl.DataFrame:
+def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:
     frames = [read_tables(ctx.store, pool, DROPPED, "dropped-*.parquet") for pool in pools if pool]
     return pl.concat(frames)
 

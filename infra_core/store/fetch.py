@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -64,14 +65,21 @@ def _download(files: Files, artifact: Artifact, folder: Path, named: tuple[str, 
     scratch = final.with_name(f".{uuid4().hex}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        files.download(location(artifact, name, part), scratch)
-        check_digest(files, artifact, name, part, digest_file(scratch))
+        _download_one(files, artifact, named, scratch)
         scratch.replace(final)
-    except FileNotFoundError as error:
-        raise DamageError(missing(files, artifact, name, part)) from error
     except OSError as error:
         raise StoreError(
             f"the cache {folder} cannot be written ({error}); set INFRA_CACHE to another folder"
         ) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def _download_one(files: Files, artifact: Artifact, named: tuple[str, Part], local: Path) -> None:
+    name, part = named
+    try:
+        files.download(location(artifact, name, part), local)
+    except FileNotFoundError as error:
+        raise DamageError(missing(files, artifact, name, part)) from error
+    check_digest(files, artifact, name, part, digest_file(local))

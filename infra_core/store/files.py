@@ -53,7 +53,7 @@ class Files:
                 f"store {url} cannot be opened ({error}); give a path, file://, s3:// or another fsspec URL"
             ) from error
         if options:
-            reach_bucket(url, root.split("/", 1)[0])
+            reach_bucket(root.split("/", 1)[0])
         return cls(url, fs, root.rstrip("/"))
 
     @property

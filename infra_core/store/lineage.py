@@ -10,8 +10,8 @@ def ancestors(store: ArtifactStore, *artifacts: Artifact) -> list[tuple[int, Art
     Returns
     -------
     list of (depth, Artifact or str)
-        In depth-first order, starting with ``(0, artifacts[0])``; each once, where it is first met. An ancestor
-        that is no longer in the store is its key alone.
+        In depth-first order, starting with ``(0, artifacts[0])``; each once, where it is first met. An
+        ancestor that is no longer in the store is its key alone.
     """
     known = {found.key: found for found in store.artifacts()}
     found: list[tuple[int, Artifact | str]] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from io import BytesIO
+from typing import Any
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
 from infra_core.store.workdir import WorkDir
 
-Schema = Mapping[str, pl.DataType]
+Schema = Mapping[str, Any]  # column → polars type; beartype refuses `pl.DataType` as a hint
 
 ROW_GROUP = 65_536  # fixed, so that equal tables are equal bytes
 
@@ -87,7 +88,7 @@ def _parse(content: bytes, where: str, schema: Schema, *, wider: bool = False) -
     return frame.select(list(schema))
 
 
-def _check(where: str, found: Mapping[str, pl.DataType], schema: Schema) -> None:
+def _check(where: str, found: Schema, schema: Schema) -> None:
     for column, kind in schema.items():
         if column not in found:
             raise DataError(f"{where} has no column {column!r}; it has {', '.join(found) or 'none'}")

@@ -34,7 +34,7 @@ def is_conflict(error: Exception) -> bool:
 
 
 @lru_cache(maxsize=64)
-def reach_bucket(url: str, bucket: str) -> None:
+def reach_bucket(bucket: str) -> None:
     """Ask once a process, and with little patience, whether the bucket answers.
 
     Raises
@@ -47,11 +47,9 @@ def reach_bucket(url: str, bucket: str) -> None:
     try:
         fs.call_s3("head_bucket", Bucket=bucket)
     except FileNotFoundError as error:
-        raise StoreError(
-            f"store {url}: there is no bucket {bucket!r}; create it or give another store"
-        ) from error
+        raise StoreError(f"there is no bucket s3://{bucket}; create it or give another store") from error
     except transport_errors() as error:
-        raise StoreError(f"store {url} cannot be reached: {in_words(error)}") from error
+        raise StoreError(f"the bucket s3://{bucket} cannot be reached: {in_words(error)}") from error
 
 
 def in_words(error: Exception) -> str:

@@ -121,6 +121,7 @@ class WorkDir:
             if name.startswith(below) and name not in found:  # of a build that was interrupted
                 self._check()
                 self._files.remove_file(f"{self._home}/{name}")
+                self._written.pop(name, None)
         for name, path in found.items():
             self._commit(name, path, consume=False)
 
