@@ -81,7 +81,7 @@ class Confinement:
     strength
         `bubblewrap`: no network, no host file but /usr, own process and user ids. `namespaces`: no network
         and own process ids, but files that everybody may read can be read. `rlimits`: only limits on time,
-        memory, processes and output, and, when started by root, another user id.
+        memory, processes and output, and, when started by root, a user id that nobody else has.
     python
         The interpreter inside.
     """
@@ -128,7 +128,10 @@ def strongest() -> Confinement:
     """
     if (found := confinement("bubblewrap")) is not None:
         return found
-    for strength, more in (("namespaces", ""), ("rlimits", " and use the network")):
+    for strength, more in (
+        ("namespaces", ""),
+        ("rlimits", ", use the network and signal processes of its user"),
+    ):
         if (found := confinement(strength)) is not None:
             _log.warning(
                 "Code is judged in a weaker sandbox (%s), because bubblewrap is missing or may not make "

@@ -31,6 +31,9 @@ def test_odd_text_is_judged_like_any_other():
 
 def test_a_program_that_judged_ends_promptly():
     """The child does not keep its parent."""
-    code = "from infra_core.verify.bounded import judge_maths_bounded as j\nprint(j([('#### 1', '1')])[0].correct)"
+    code = (
+        "from infra_core.verify.bounded import judge_maths_bounded as j\n"
+        "print(j([('#### 1', '1')])[0].correct)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
