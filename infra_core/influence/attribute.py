@@ -10,10 +10,12 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infra_core.corpus.example import TokenizedExample
+from infra_core.errors import RequestError
 from infra_core.influence.factors import Factors
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
+    differentiate,
     passing,
     predicting,
     quiet,
@@ -118,7 +120,7 @@ def _position_rule(
                 flat[query] += torch.linalg.vecdot(a @ direction.mT, g)
 
         with capture(tracked, positions, on_input, on_gradient):
-            target_losses(scored_logits(model, batch), scored_targets(batch)).sum().backward()
+            differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
         slopes = _zeros(model, n_groups, *batch.ids.shape)
         # Position t-1 predicts token t, and entry t is about token t.
         slopes[:, :, 1:][:, positions[:, :-1]] = flat
@@ -148,7 +150,14 @@ def _loss_term_rule(
             # Fused attention kernels have no forward-mode derivative; the plain one has.
             with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 dual = {key: forward_ad.make_dual(weights[key], tangents[query][key]) for key in weights}
-                losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
+                try:
+                    losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
+                except NotImplementedError as error:
+                    why = str(error).splitlines()[0]
+                    raise RequestError(
+                        f"token_rule: loss_term needs forward-mode derivatives; this model lacks one ({why}): "
+                        'load it with attn_implementation="sdpa" or "eager", or ask for token_rule: position'
+                    ) from error
                 slopes[query, batch.scored] = forward_ad.unpack_dual(losses).tangent
         return slopes
 

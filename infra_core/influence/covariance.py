@@ -13,6 +13,7 @@ from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
     accumulator,
+    differentiate,
     fisher_loss,
     fitting_rows,
     passing,
@@ -125,7 +126,7 @@ def fit_covariances(
         for batch, rows in passing(model, fitting_rows(examples, params), batch_tokens, progress):
             positions = predicting(batch)
             with capture(tracked, positions, on_input, on_gradient):
-                fisher_loss(model, batch, rows, params).backward()
+                differentiate(fisher_loss(model, batch, rows, params))
             n_positions += int(positions.sum())
             require_finite(_traces(cov_a), "activations", rows)
             require_finite(_traces(cov_g), "output gradients", rows)

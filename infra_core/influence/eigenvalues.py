@@ -1,8 +1,10 @@
 """Corrected eigenvalues: the mean squared gradient of a sequence along each direction of a fixed basis."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
@@ -13,6 +15,7 @@ from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
     accumulator,
+    differentiate,
     fisher_loss,
     fitting_rows,
     passing,
@@ -93,40 +96,62 @@ def _squared_gradients(
     with quiet(model):
         shapes = {name: (len(basis.q_g), len(basis.q_a)) for name, basis in bases.items()}
         tracked = track(model, modules_shaped(model, shapes, "eigenbases"))
+        _check_sharing(tracked, bases)
         totals = {
             name: accumulator(module, *weight_shape(module)) for name, module in tracked.modules.items()
         }
-        led_width = _widths_led(tracked)
+        q_a = {leader: bases[leader].q_a.to(totals[leader].device) for leader in tracked.leaders.values()}
+        q_g = {name: bases[name].q_g.to(totals[name].device) for name in tracked.modules}
         for batch, rows in passing(model, examples, batch_tokens, progress):
-            positions = predicting(batch)
-            lengths = positions.sum(1).tolist()
-            longest = max(lengths)
-
-            # Rotating tokens costs T·d² whatever the other side; rotating the gradient costs d²·(other side).
-            def on_input(leader: str, a: Tensor, longest: int = longest) -> Tensor:
-                q_a = bases[leader].q_a
-                return a.to(q_a.dtype) @ q_a if longest <= led_width[leader] else a.to(q_a.dtype)
-
-            def on_gradient(
-                name: str, a: Tensor, g: Tensor, lengths: list[int] = lengths, longest: int = longest
-            ) -> None:
-                basis, leader = bases[name], tracked.leaders[name]
-                add_squared_gradients(
-                    totals[name],
-                    a,
-                    g.to(basis.q_g.dtype),
-                    lengths,
-                    q_a=None if longest <= led_width[leader] else basis.q_a,
-                    q_g=basis.q_g,
-                )
-
-            with capture(tracked, positions, on_input, on_gradient):
-                fisher_loss(model, batch, rows, params).backward()
+            with _squaring(tracked, q_a, q_g, totals, predicting(batch)):
+                differentiate(fisher_loss(model, batch, rows, params))
             n_sequences += len(rows)
             require_finite({name: total.sum() for name, total in totals.items()}, "gradients", rows)
     if not n_sequences:
         raise DataError("there are no examples to fit factors on; give some")
     return totals, n_sequences
+
+
+def _squaring(
+    tracked: Tracked,
+    q_a: Mapping[str, Tensor],
+    q_g: Mapping[str, Tensor],
+    totals: Mapping[str, Tensor],
+    positions: Bool[Tensor, "B T"],
+) -> AbstractContextManager[None]:
+    """Return the capture that adds a batch's squared gradients into `totals`."""
+    lengths: list[int] = positions.sum(1).tolist()
+    # Rotating tokens costs d² a token, once for all modules that share them; rotating gradients instead
+    # costs d² for each of their outputs.
+    widths = _widths_led(tracked)
+    tokens_first = {leader: max(lengths) <= width for leader, width in widths.items()}
+
+    def on_input(leader: str, a: Tensor) -> Tensor:
+        basis = q_a[leader]
+        return a.to(basis.dtype) @ basis if tokens_first[leader] else a.to(basis.dtype)
+
+    def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
+        leader = tracked.leaders[name]
+        add_squared_gradients(
+            totals[name],
+            a,
+            g.to(q_g[name].dtype),
+            lengths,
+            q_a=None if tokens_first[leader] else q_a[leader],
+            q_g=q_g[name],
+        )
+
+    return capture(tracked, positions, on_input, on_gradient)
+
+
+def _check_sharing(tracked: Tracked, bases: Mapping[str, Eigenbasis]) -> None:
+    for name, leader in tracked.leaders.items():
+        one, other = bases[name].q_a, bases[leader].q_a
+        if one is not other and not torch.equal(one, other):
+            raise DataError(
+                f"modules {leader!r} and {name!r} are fed with the same tensor but have different bases for "
+                "it; fit their bases together"
+            )
 
 
 def _widths_led(tracked: Tracked) -> dict[str, int]:

@@ -67,7 +67,8 @@ def precondition(
     Returns
     -------
     Tensor
-        Same shape and dtype as `gradient`. Zero for a module without curvature, which the loss never reached.
+        Same shape, dtype and device as `gradient`. Zero where a module has no
+        curvature at all: the loss never reached it.
 
     Raises
     ------
@@ -92,8 +93,10 @@ def precondition(
         raise ValueError(f"damping must be positive, got {damping}; 0.1 is the usual choice")
     if isinstance(factors, IdentityFactors):
         return gradient
-    damped = factors.eigenvalues + damping * factors.eigenvalues.mean()
+    q_a, q_g, eigenvalues = (
+        one.to(gradient.device) for one in (factors.q_a, factors.q_g, factors.eigenvalues)
+    )
+    damped = eigenvalues + damping * eigenvalues.mean()
     if not damped.any():
         return torch.zeros_like(gradient)
-    rotated = factors.q_g.mT @ gradient @ factors.q_a
-    return factors.q_g @ (rotated / damped) @ factors.q_a.mT
+    return q_g @ (q_g.mT @ gradient @ q_a / damped) @ q_a.mT

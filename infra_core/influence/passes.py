@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from infra_core.corpus.example import TokenizedExample
-from infra_core.errors import DataError
+from infra_core.errors import DataError, RequestError
 from infra_core.influence.tracking import Linear, output_head
 from infra_core.lm.batching import Batch, batches
 from infra_core.lm.objective import target_losses
@@ -137,6 +137,19 @@ def fisher_loss(
     if params.fisher == "empirical":
         return target_losses(logits, scored_targets(batch)).sum()
     return target_losses(logits, sample_labels(logits.detach(), rows, params.seed)).sum()
+
+
+def differentiate(loss: Float[Tensor, ""]) -> None:
+    """Run the backward pass.
+
+    Raises
+    ------
+    RequestError
+        If nothing that is tracked has a part in the loss. A single module that has none counts as zero.
+    """
+    if not loss.requires_grad:
+        raise RequestError("none of the modules chosen by modules= has a part in the loss; choose others")
+    loss.backward()
 
 
 def sample_labels(

@@ -14,6 +14,7 @@ from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
     accumulator,
+    differentiate,
     passing,
     predicting,
     quiet,
@@ -123,8 +124,7 @@ def _gradients(
     n_queries = n_scored = 0
     for batch, rows in batches:
         with capture(tracked, predicting(batch), on_input, on_gradient):
-            log_likelihood = -target_losses(scored_logits(model, batch), scored_targets(batch)).sum()
-            log_likelihood.backward()
+            differentiate(-target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())
         require_finite({name: total.sum() for name, total in totals.items()}, "query gradients", rows)

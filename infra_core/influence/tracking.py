@@ -177,8 +177,8 @@ def track(model: nn.Module, modules: Mapping[str, Linear]) -> Tracked:
         with torch.no_grad():
             device = next(model.parameters()).device
             ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
-            # A ready-made causal mask: transformers would look into one it builds, which meta tensors forbid.
-            mask = torch.ones(1, 1, 2, 2, dtype=torch.bool, device=device).tril()
+            # transformers would look into the mask it builds, which meta tensors forbid: give them one.
+            mask = torch.ones(1, 1, 2, 2, dtype=torch.bool, device=device) if device.type == "meta" else None
             model(input_ids=ids, attention_mask=mask, use_cache=False)
     finally:
         for handle in handles:

@@ -11,7 +11,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.corpus.schema import SCORES
-from infra_core.errors import DataError
+from infra_core.errors import DataError, RequestError
 from infra_core.influence import (
     FactorParams,
     Preconditioned,
@@ -214,6 +214,22 @@ def test_bf16_ranks_examples_as_fp64_does(rule):
     )
     for query in range(2):
         assert np.corrcoef(exact[:, query], rough[:, query])[0, 1] > 0.95
+
+
+def test_a_model_without_forward_derivatives_is_refused_for_loss_terms_with_a_way_out():
+    model, _, preconditioned = prepared("llama", "mlp", torch.float32)
+
+    def fused(_module, _args, output):
+        heads = output.unflatten(-1, (4, 8)).transpose(1, 2)
+        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(heads, heads, heads)[0]
+        return found.transpose(1, 2).flatten(2)
+
+    handle = model.model.layers[1].input_layernorm.register_forward_hook(fused)
+    try:
+        with pytest.raises(RequestError, match=r"loss_term needs forward-mode .* attn_implementation"):
+            score_examples(model, preconditioned, EXAMPLES, ScoreParams(token_rule="loss_term"))
+    finally:
+        handle.remove()
 
 
 def test_queries_of_another_model_are_refused():

@@ -82,6 +82,16 @@ def test_factors_do_not_depend_on_batch_size_order_or_what_else_is_tracked(fishe
     torch.testing.assert_close(*both, rtol=1e-6, atol=1e-6 * float(both[0].abs().max()))
 
 
+def test_bases_fitted_apart_for_modules_that_share_their_input_are_refused():
+    model, rows = tiny.llama(), (tiny.examples(), tiny.examples(seed=7))
+    gate, up = (
+        fit_eigenbasis(model, each, FactorParams(modules=rf"layers\.0\.mlp\.{side}"))
+        for each, side in zip(rows, ("gate", "up"), strict=True)
+    )
+    with pytest.raises(DataError, match=r"gate_proj' and '.*up_proj' are fed with the same tensor"):
+        fit_factors(model, rows[0], FactorParams(), gate | up)
+
+
 def test_identity_curvature_looks_at_no_example():
     factors = fit_factors(tiny.llama(), iter(()), FactorParams(curvature="identity"))
     assert len(factors) == 6
