@@ -1,7 +1,6 @@
 """How each file format becomes a stream of rows, in memory bounded by one batch."""
 
 import csv
-import gzip
 import io
 import json
 import sys
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Row = dict[str, Any]
+Stream = IO[bytes] | io.BufferedReader
 Numbered = tuple[int, Row]  # 1-based: the line of a text file, the record of a binary one
 
 SUFFIXES: Mapping[str, str] = {
@@ -23,6 +23,7 @@ SUFFIXES: Mapping[str, str] = {
     ".arrow": "arrow",
 }
 COMPRESSIONS: Mapping[str, str] = {".gz": "gz", ".zst": "zst"}
+CODECS: Mapping[str, str] = {"gz": "gzip", "zst": "zstd"}
 BATCH_ROWS = 256
 BLOCK_CHARS = 1 << 16
 BETWEEN = " \t\r\n,"  # what may stand between two JSON values
@@ -63,16 +64,13 @@ def count_format(kind: str, file: IO[bytes]) -> int:
     return sum(1 for _ in READERS[inner](stream, 0))
 
 
-def decompressed(file: IO[bytes], compression: str) -> IO[bytes]:
+def decompressed(file: IO[bytes], compression: str) -> Stream:
     """Return a stream of the plain bytes."""
-    match compression:
-        case "gz":
-            return io.BufferedReader(gzip.GzipFile(fileobj=file), BLOCK_CHARS)
-        case "zst":
-            native = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
-            return io.BufferedReader(native, BLOCK_CHARS)
-        case _:
-            return file
+    if not compression:
+        return file
+    # Arrow's codecs rather than Python's: one way for both, and Python has no zstd before 3.14.
+    native = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), CODECS[compression])
+    return io.BufferedReader(native, BLOCK_CHARS)
 
 
 def unreadable(text: str, why: str) -> Row:
@@ -99,7 +97,7 @@ def as_row(value: object) -> Row:
     return unreadable(json.dumps(value), f"a JSON {type(value).__name__}, not an object")
 
 
-def _jsonl(stream: IO[bytes], start: int) -> Iterator[Numbered]:
+def _jsonl(stream: Stream, start: int) -> Iterator[Numbered]:
     seen = 0
     for line, content in enumerate(stream, 1):
         if not content.strip():
@@ -114,7 +112,7 @@ def _jsonl(stream: IO[bytes], start: int) -> Iterator[Numbered]:
             yield line, parse_row(text)
 
 
-def _json(stream: IO[bytes], start: int) -> Iterator[Numbered]:
+def _json(stream: Stream, start: int) -> Iterator[Numbered]:
     values = _json_values(io.TextIOWrapper(stream, encoding="utf-8-sig"))
     for number, value in enumerate(values, 1):
         if number > start:
@@ -171,7 +169,7 @@ def _scan(buffer: str, *, inside: bool, last: bool) -> tuple[list[object], str]:
         at = end
 
 
-def _csv(stream: IO[bytes], start: int) -> Iterator[Numbered]:
+def _csv(stream: Stream, start: int) -> Iterator[Numbered]:
     # Every value stays the text it is: typed readers turn the answer "073" into 73.
     reader = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
     line = 2
@@ -187,7 +185,7 @@ def _csv(stream: IO[bytes], start: int) -> Iterator[Numbered]:
         line = reader.line_num + 1
 
 
-def _parquet(stream: IO[bytes], start: int) -> Iterator[Numbered]:
+def _parquet(stream: Stream, start: int) -> Iterator[Numbered]:
     file = pq.ParquetFile(stream)
     groups, first = list(range(file.num_row_groups)), 0
     while groups and first + file.metadata.row_group(groups[0]).num_rows <= start:
@@ -200,7 +198,7 @@ def _parquet(stream: IO[bytes], start: int) -> Iterator[Numbered]:
                 yield number, row
 
 
-def _arrow(stream: IO[bytes], start: int) -> Iterator[Numbered]:
+def _arrow(stream: Stream, start: int) -> Iterator[Numbered]:
     first = 0
     for batch in pa.ipc.open_stream(stream):
         skipped = min(batch.num_rows, max(0, start - first))
@@ -210,7 +208,7 @@ def _arrow(stream: IO[bytes], start: int) -> Iterator[Numbered]:
         first += batch.num_rows
 
 
-READERS: Mapping[str, Callable[[IO[bytes], int], Iterator[Numbered]]] = {
+READERS: Mapping[str, Callable[[Stream, int], Iterator[Numbered]]] = {
     "jsonl": _jsonl,
     "json": _json,
     "csv": _csv,

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -74,12 +73,6 @@ def chunk_shards(shard: Shard, source: str) -> list[Chunk]:
 
     The name is made of the shard's name and fingerprint, never of its place among others: one shard
     more renames nothing.
-
-    Examples
-    --------
-    >>> shard = Shard("file:///a.jsonl", "f" * 64, "made", "a.jsonl")
-    >>> part_name(shard, "maths", 3)
-    'maths-7f08f46cf0f9-00003.parquet'
     """
     total = count_rows(shard)
     return [
@@ -89,7 +82,14 @@ def chunk_shards(shard: Shard, source: str) -> list[Chunk]:
 
 
 def part_name(shard: Shard, source: str, chunk: int) -> str:
-    """Return the name of a chunk's part. Files of equal content differ by name, since `raw_ref` does."""
+    """Return the name of a chunk's part. Files of equal content differ by name, since `raw_ref` does.
+
+    Examples
+    --------
+    >>> shard = Shard("file:///a.jsonl", "f" * 64, "jsonl", "a.jsonl")
+    >>> part_name(shard, "maths", 3)
+    'maths-e057c5d69bfa-00003.parquet'
+    """
     identity = hashlib.sha256(f"{shard.name}\t{shard.fingerprint}".encode("utf-8", "surrogatepass"))
     return f"{source}-{identity.hexdigest()[:12]}-{chunk:05d}.parquet"
 
@@ -130,10 +130,6 @@ def _mended(shard: Shard) -> Iterator[None]:
         raise DataError(
             f"{shard.uri} is not UTF-8 ({error.reason}, byte {error.object[error.start]:#04x}); convert it, "
             "for example with iconv -t utf-8"
-        ) from error
-    except (EOFError, zlib.error) as error:
-        raise DataError(
-            f"{shard.uri} is cut short or damaged ({error}); copy or download it again"
         ) from error
     except (OSError, csv.Error, json.JSONDecodeError, pa.ArrowException, ValueError) as error:
         raise DataError(
