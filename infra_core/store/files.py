@@ -140,8 +140,7 @@ class Files:
                 self.fs.pipe_file(path, local.read_bytes())  # its put_file shows the file while it grows
             else:
                 # A put to an object store is atomic by itself; a move there would be copy and delete.
-                mode = "create" if only_new and self.is_s3 else "overwrite"
-                return _unless_there(lambda: self.fs.put_file(str(local), path, mode=mode))
+                return _unless_there(lambda: self.fs.put_file(str(local), path, **self._mode(only_new)))
         return True
 
     def put_bytes(self, name: str, content: bytes, *, only_new: bool = False) -> bool:
@@ -149,8 +148,7 @@ class Files:
         path = self.path(name)
         with self.speaking(name, writing=True):
             if not self.is_local:
-                mode = "create" if only_new and self.is_s3 else "overwrite"
-                return _unless_there(lambda: self.fs.pipe_file(path, content, mode=mode))
+                return _unless_there(lambda: self.fs.pipe_file(path, content, **self._mode(only_new)))
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(path).with_name(f".{uuid4().hex}")
             scratch.write_bytes(content)
@@ -180,6 +178,9 @@ class Files:
                 self.fs.rm_file(self.path(name))
             except FileNotFoundError:
                 return
+
+    def _mode(self, only_new: bool) -> dict[str, str]:
+        return {"mode": "create"} if only_new and self.is_s3 else {}
 
     @contextmanager
     def speaking(self, name: str, *, writing: bool = False) -> Iterator[None]:

@@ -57,26 +57,30 @@ def latest_state(files: Files, base: str, scratch: Path) -> tuple[str, Path] | N
     done = [path for path in files.sizes(base) if path.endswith(DONE) and "/" not in path]
     for path in sorted(done, reverse=True):
         state = path.removesuffix(DONE)
-        record = json.loads(files.read(f"{base}/{path}"))
         folder = Path(files.path(f"{base}/{state}")) if files.is_local else scratch / state
-        if all(
-            _is_whole(files, f"{base}/{state}/{file}", folder / file, listed)
-            for file, listed in record["files"].items()
-        ):
-            return record["name"], folder
-        logger.warning("the saved state %s/%s is damaged; going on without it", files.url, f"{base}/{state}")
+        name = _restore(files, f"{base}/{state}", folder)
+        if name is not None:
+            return name, folder
+        logger.warning("the saved state %s/%s/%s is damaged; going on without it", files.url, base, state)
     return None
+
+
+def _restore(files: Files, state: str, folder: Path) -> str | None:
+    """Have the state's files in `folder`; its name, or None if anything is not as recorded."""
+    try:
+        record = json.loads(files.read(state + DONE))
+        for file, listed in record["files"].items():
+            check_name(file)
+            local = folder / file
+            if not files.is_local:
+                local.parent.mkdir(parents=True, exist_ok=True)
+                files.download(f"{state}/{file}", local)
+            if digest_file(local) != (listed["sha256"], listed["bytes"]):
+                return None
+        return str(record["name"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _state_of(path: str) -> str:
     return path.split("/", 1)[0].removesuffix(DONE)
-
-
-def _is_whole(files: Files, name: str, local: Path, listed: dict) -> bool:
-    try:
-        if not files.is_local:
-            local.parent.mkdir(parents=True, exist_ok=True)
-            files.download(name, local)
-        return digest_file(local) == (listed["sha256"], listed["bytes"])
-    except FileNotFoundError:
-        return False

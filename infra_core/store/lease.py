@@ -136,7 +136,7 @@ def _object_lease(files: Files, name: str, lifetime: float) -> Iterator[Check]:
     told = False
     while not held.take():
         told = told or _tell_waiting(name, held.holder)
-        time.sleep(min(1.0, lifetime / 6))
+        time.sleep(min(1.0, lifetime / 8))
     stop = threading.Event()
     renewer = threading.Thread(target=held.keep, args=(stop,), name=f"lease {name}", daemon=True)
     renewer.start()

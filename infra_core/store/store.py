@@ -128,8 +128,7 @@ class ArtifactStore:
                 provenance=dict(provenance),
                 seconds=round(time.monotonic() - start, 3),
             )
-            check()
-            files.put_bytes(f"{folder}/{MANIFEST}", manifest.to_json().encode(), only_new=True)
+            work.commit_manifest(manifest)
             files.remove(f"{folder}/{WORK}")
         return artifact
 

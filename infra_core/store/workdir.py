@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from infra_core.errors import DamageError, StoreError
 from infra_core.store import folders
-from infra_core.store.artifact import MANIFEST, Artifact, Part, check_name, split_at
+from infra_core.store.artifact import MANIFEST, Artifact, Manifest, Part, check_name, split_at
 from infra_core.store.files import Files, digest_bytes, digest_file
 from infra_core.store.integrity import check_digest, missing
 from infra_core.store.key import part_key
@@ -154,6 +154,14 @@ class WorkDir:
             if name in self._pointers and name not in self._pointed:
                 self._point(name)
         return dict(sorted((self._adopted | self._written).items()))
+
+    def commit_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest; from then on the artifact is finished."""
+        self._check()
+        path, content = f"{self._home}/{MANIFEST}", manifest.to_json().encode()
+        if not self._files.put_bytes(path, content, only_new=True):
+            self._check()  # as in `_commit`: the holder of the lease has the last word
+            self._files.put_bytes(path, content)
 
     def _commit(self, name: str, local: Path, *, consume: bool) -> None:
         sha256, size = digest_file(local)

@@ -63,9 +63,13 @@ def test_a_save_that_was_killed_is_not_seen(store, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("harm", [lambda f, n: f.remove_file(n), lambda f, n: f.put_bytes(n, b"?")])
-def test_a_damaged_state_is_passed_over_with_a_warning(store, checkpoint, tmp_path, caplog, harm):
+@pytest.mark.parametrize("file", ["000001-one/weights", "000001-one.done"])
+def test_a_damaged_state_is_passed_over_with_a_warning(store, checkpoint, tmp_path, caplog, harm, file):
     files = Files.under(store.root)
     save_state(files, "state", "one", checkpoint("1"))
-    harm(files, "state/000001-one/weights")
+    if file.endswith(DONE):
+        files.put_bytes(f"state/{file}", b'{"name": "one"')
+    else:
+        harm(files, f"state/{file}")
     assert latest_state(files, "state", tmp_path / "scratch") is None
     assert "damaged" in caplog.text

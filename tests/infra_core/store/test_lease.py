@@ -50,7 +50,7 @@ def test_an_error_in_the_holder_frees_the_lease(store):
         _ = 1 / 0
     start = time.monotonic()
     with lease(files, ".leases/toy"):
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 def test_a_child_of_a_killed_holder_does_not_keep_the_lease(tmp_path):
@@ -66,7 +66,7 @@ def test_a_child_of_a_killed_holder_does_not_keep_the_lease(tmp_path):
         holder.wait()
         start = time.monotonic()
         with lease(Files.under(f"file://{tmp_path}"), ".leases/toy"):
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 5
     finally:
         os.kill(child, signal.SIGKILL)
         holder.stdout.close()

@@ -142,6 +142,21 @@ def test_a_builder_that_lost_its_lease_commits_nothing_more(shared_store):
     assert shared_store.parts(resumed) == ["0", "1"]
 
 
+def test_the_holder_of_the_lease_has_the_last_word(any_store):
+    """What a builder that lost its lease put there in its last moment is replaced, manifest and all."""
+    files, folder = any_store._files(), f"toy/{any_store.address('toy', 1, None, {}).key}"
+
+    def build(out):
+        assert out.pending(["0"]) == ["0"]
+        files.put_bytes(f"{folder}/0", b"of the one that lost its lease")
+        files.put_bytes(f"{folder}/manifest.json", b"{}")
+        write(out, "0", b"of the holder")
+
+    artifact = build_toy(any_store, build)
+    assert any_store.read(artifact, "0") == b"of the holder"
+    assert verify_store(any_store).damaged == []
+
+
 def test_moving_the_store_moves_no_key(tmp_path):
     here, there = ArtifactStore(str(tmp_path)), ArtifactStore("s3://bucket/infra")
     params, given = {"seed": 1}, Artifact("ingest", "0" * 16, "file:///elsewhere")
@@ -257,7 +272,7 @@ class TestUnreachable:
             attempt()
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 20
 
     def test_no_such_bucket(self, seaweed):
         store = ArtifactStore("s3://nobody-made-this/prefix")
