@@ -79,7 +79,7 @@ def test_nothing_but_parts_and_manifest_is_left_in_a_finished_artifact(any_store
 
 def test_two_processes_at_once_leave_one_artifact_built_once(shared_store, start_builder):
     builders = [start_builder(shared_store), start_builder(shared_store)]
-    assert [builder.process.wait(60) for builder in builders] == [0, 0]
+    assert [builder.process.wait(120) for builder in builders] == [0, 0]
     notes = [builder.notes() for builder in builders]
     assert sorted("build" in these for these in notes) == [False, True]
     assert len({these[-1] for these in notes}) == 1
