@@ -21,7 +21,7 @@ RESAMPLES = 2_000
 LEVEL = 0.95
 POWER = 0.8
 
-Table = Float[np.ndarray, "questions seeds"]
+Table = Float[np.ndarray, "_ _"]  # questions × training seeds; unnamed, since arms may differ in seeds
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,13 @@ class Difference:
     smallest_visible: float  # a true difference of this size would be told in 80 % of such experiments
 
 
-def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None = None) -> Interval:
+def mean_interval(
+    table: Table,
+    seed: int,
+    *,
+    bounds: tuple[float, float] | None = None,
+    alike: Sequence[Table] = (),
+) -> Interval:
     """Return the mean of a table with its 95 % interval over questions and training seeds.
 
     Parameters
@@ -56,7 +62,11 @@ def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None
         Of the resampling.
     bounds
         Smallest and largest possible entry, e.g. (0, 1) for accuracy. The interval stays within, and when
-        all questions agree it is no narrower than Wilson's: nothing solved out of ten does not prove that nothing can be.
+        all questions agree it is no narrower than Wilson's: nothing solved out of ten does not prove that
+        nothing can be.
+    alike
+        Tables of arms trained alike, this one among them: what training seeds differ by is then judged from
+        all of them. From two seeds alone it is hardly known, and the interval says so.
 
     Raises
     ------
@@ -65,7 +75,7 @@ def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None
     """
     _require_entries(table)
     value, questions = float(table.mean()), table.mean(axis=1)
-    interval = _interval(value, questions, [table], seed)
+    interval = _interval(value, questions, [table], seed, alike)
     if bounds is None:
         return interval
     low, high = interval.low, interval.high
@@ -79,11 +89,12 @@ def mean_interval(table: Table, seed: int, *, bounds: tuple[float, float] | None
     return replace(interval, low=max(low, smallest), high=min(high, largest))
 
 
-def paired_difference(after: Table, before: Float[np.ndarray, "_ _"], seed: int) -> Difference:
+def paired_difference(after: Table, before: Table, seed: int, *, alike: Sequence[Table] = ()) -> Difference:
     """Return by how much `after` exceeds `before`, question by question, with a plain verdict.
 
     Both tables have the same questions in the same order; training seeds need not be as many. The verdict
-    is "better" (larger) or "worse" when the 95 % interval excludes zero, else "cannot tell".
+    is "better" (larger) or "worse" when the 95 % interval excludes zero, else "cannot tell". `alike` is as
+    in `mean_interval`.
 
     Raises
     ------
@@ -95,7 +106,7 @@ def paired_difference(after: Table, before: Float[np.ndarray, "_ _"], seed: int)
     if len(after) != len(before):
         raise ValueError(f"{len(after)} questions after and {len(before)} before; compare the same ones")
     value = float(after.mean() - before.mean())
-    interval = _interval(value, after.mean(axis=1) - before.mean(axis=1), [after, before], seed)
+    interval = _interval(value, after.mean(axis=1) - before.mean(axis=1), [after, before], seed, alike)
     verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
     if interval.low > 0 or interval.high < 0:
         verdict = "better" if value > 0 else "worse"
@@ -127,14 +138,21 @@ def _require_entries(table: Table) -> None:
         raise ValueError("a mean over no questions; give at least one question and one training seed")
 
 
-def _interval(value: float, questions: np.ndarray, tables: Sequence[np.ndarray], seed: int) -> Interval:
-    """Return the interval of the mean of `questions`, with the luck of training that `tables` show."""
+def _interval(
+    value: float,
+    questions: np.ndarray,
+    tables: Sequence[np.ndarray],
+    seed: int,
+    alike: Sequence[np.ndarray],
+) -> Interval:
+    """Return the interval of the mean of `questions`, with the luck of training that `tables` had."""
     n = len(questions)
     # n - 1 of n, not n: the spread of such means is the unbiased standard error (Rao and Wu 1988).
     picks = generator(seed, "questions").integers(n, size=(RESAMPLES, max(1, n - 1)), dtype=np.int32)
     means = questions[picks].mean(axis=1) - questions.mean() + value
     variance = float(means.var())
-    luck, freedom = _training_luck(tables)
+    of_one, freedom = _training_luck(alike or tables)
+    luck = of_one * sum(1 / table.shape[1] for table in tables)
     if luck > 0:
         # Two or three seeds are too few to resample; the error of their mean is Student's.
         means = means + np.sqrt(luck) * generator(seed, "luck").standard_t(freedom, size=RESAMPLES)
@@ -144,7 +162,7 @@ def _interval(value: float, questions: np.ndarray, tables: Sequence[np.ndarray],
 
 
 def _training_luck(tables: Sequence[np.ndarray]) -> tuple[float, int]:
-    """Return the variance that training seeds add to the mean (or difference), and its degrees of freedom.
+    """Return the variance of one trained model's mean from seed to seed, and its degrees of freedom.
 
     Two-way analysis of variance: what seeds differ by, beyond what their answers to single questions make
     them differ by (that part is in the resampled questions already). Arms share one estimate.
@@ -160,8 +178,7 @@ def _training_luck(tables: Sequence[np.ndarray]) -> tuple[float, int]:
         between += len(table) * float(by_seed @ by_seed)
         within += float((residual**2).sum())
         within_freedom += (len(table) - 1) * (table.shape[1] - 1)
-    excess = max(0.0, between / freedom - within / within_freedom) / len(several[0])
-    return excess * sum(1 / table.shape[1] for table in tables), freedom
+    return max(0.0, between / freedom - within / within_freedom) / len(several[0]), freedom
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:

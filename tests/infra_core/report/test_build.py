@@ -1,0 +1,292 @@
+"""Every printed number is in numbers.json, the sentence is the statistics', and foreign text stays text."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from infra_core.attributes.cells import cells
+from infra_core.corpus.schema import (
+    ANSWERS,
+    CORPUS,
+    DROPPED,
+    LIKELIHOODS,
+    QUERY,
+    RATINGS,
+    SCREEN,
+)
+from infra_core.errors import DataError
+from infra_core.mixture import mix
+from infra_core.recipe import KeepAll, MixParams, Recipe
+from infra_core.report import ReportInputs, build
+
+BANDS = ("easy", "medium", "hard")
+TRAIN = {"learning_rate": 1e-3, "epochs": 1, "batch_tokens": 512, "max_tokens": 128}
+
+
+def recipe(seeds=2, objective="own_correct"):
+    """A recipe with one task a domain, a flip and its control."""
+    return Recipe.model_validate({
+        "name": "small",
+        "seed": 3,
+        "note": "Rows were made up <b>here</b>.",
+        "base": {"model": {"kind": "pretrained", "model": "./folder"}},
+        "corpus": {
+            "sources": [
+                {"name": "ours", "domain": "math", "uri": "x"},
+                {"name": "code", "domain": "code", "uri": "y"},
+            ],
+            "reserve": [{"name": "spare", "domain": "math", "uri": "z"}],
+        },
+        "benchmarks": {
+            task: {"domain": domain, "uri": "q", "judge": "exact"}
+            for task, domain in (("sums", "math"), ("programs", "code"))
+        },
+        "train": TRAIN | {"seeds": seeds},
+        "queries": {"tasks": ["sums"], "objective": objective},
+        "query_share": 0.5,
+        "scores": {"token_rule": "position"},
+        "mixtures": {kind: {"kind": kind, "match": "tokens"} for kind in ("flip", "random")},
+        "evaluate": {"tasks": ["sums", "programs"]},
+    })  # fmt: skip
+
+
+def corpora():
+    """A corpus, a reserve and ratings of both and of the questions."""
+    frames, ratings = {}, []
+    for pool, size in (("corpus", 90), ("reserve", 240), ("benchmark", 80)):
+        rows = []
+        for number in range(size):
+            domain = "math" if number % 2 else "code"
+            source = {"corpus": {"math": "ours", "code": "code"}[domain], "reserve": "spare"}.get(
+                pool, {"math": "sums", "code": "programs"}[domain]
+            )
+            name = f"{pool}{number:03d}"
+            rows.append({
+                "example_id": name,
+                "domain": domain,
+                "source": source,
+                "prompt": name,
+                "response": name,
+            })
+            band = None if number < 4 else BANDS[number % 3]
+            ratings.append((name, pool, domain, source, 0.5, "label", band, 10, 20 + number % 7))
+        frames[pool] = pl.DataFrame(rows, schema=pl.Schema(CORPUS))
+    return frames["corpus"], frames["reserve"], pl.DataFrame(ratings, schema=pl.Schema(RATINGS), orient="row")
+
+
+def exam(arm, seed, lift):
+    """Answers and likelihoods of one trained model to 40 questions a task."""
+    random = np.random.default_rng([len(arm), seed])
+    easiness = np.random.default_rng(0).random(80)
+    answers, likelihoods = [], []
+    for number in range(80):
+        task, domain = ("sums", "math") if number % 2 else ("programs", "code")
+        right = bool(random.random() < easiness[number] * 0.5 + lift)
+        name = f"benchmark{number:03d}"
+        answers.append((task, "1", name, domain, 0.5, 0, "text", right, "why", 12, not right))
+        likelihoods.append((task, name, domain, 0.5, 20 - 5 * lift + random.random(), 15))
+    return (
+        pl.DataFrame(answers, schema=pl.Schema(ANSWERS), orient="row"),
+        pl.DataFrame(likelihoods, schema=pl.Schema(LIKELIHOODS), orient="row"),
+    )
+
+
+def inputs(
+    seeds=2, objective="own_correct", query_questions=("elsewhere",), reason="no response: it was <i>|</i>"
+):
+    """A whole run, made up but shaped like one."""
+    given = recipe(seeds, objective)
+    corpus, reserve, ratings = corpora()
+    screen = pl.DataFrame(
+        [("corpus000", "corpus", "duplicate", "corpus002", "ours", 1.0),
+         ("reserve001", "reserve", "contaminated", "benchmark001", "sums", 0.5)],
+        schema=pl.Schema(SCREEN), orient="row",
+    )  # fmt: skip
+    flip = given.mixtures["flip"]
+    rules = {
+        "keep_all": (KeepAll(kind="keep_all"), None),
+        "flip": (flip, None),
+        "random": (given.mixtures["random"], flip),
+    }
+    mixtures = {
+        arm: mix(MixParams(rule=rule, size_of=like, seed=1), corpus, reserve, ratings, screen)
+        for arm, (rule, like) in rules.items()
+    }
+    exams = {"base": [exam("base", 0, 0.0)]}
+    exams |= {
+        arm: [exam(arm, s, lift) for s in range(seeds)]
+        for arm, lift in (("keep_all", 0.0), ("flip", 0.45), ("random", 0.02))
+    }
+    scores = pl.DataFrame(
+        [
+            (name, group, float(number % 5 - 1))
+            for group in ("math/correct", "code/correct")
+            for number, name in enumerate(corpus["example_id"])
+        ],
+        schema={"example_id": pl.String(), "group": pl.String(), "influence": pl.Float32()},
+        orient="row",
+    )
+    queries = pl.DataFrame(
+        [
+            (f"q{number}", name, "sums", "math/correct", "p", "r", True, "ok", 0, objective)
+            for number, name in enumerate(query_questions)
+        ],
+        schema=pl.Schema(QUERY),
+        orient="row",
+    )
+    return ReportInputs(
+        recipe=given,
+        answers={arm: [answers for answers, _ in runs] for arm, runs in exams.items()},
+        likelihoods={arm: [likelihoods for _, likelihoods in runs] for arm, runs in exams.items()},
+        mixtures=mixtures,
+        cells=cells(scores, ratings, seed=0, resamples=50),
+        ratings=ratings,
+        screen=screen,
+        queries=queries,
+        dropped=pl.DataFrame([("ours", "f#3", reason, "{}")], schema=pl.Schema(DROPPED), orient="row"),
+        versions={"torch": "2.13.0"},
+    )
+
+
+@pytest.fixture(scope="module")
+def report():
+    """The report of a run with two training seeds."""
+    return build(inputs())
+
+
+NUMBER = re.compile(r"[+−-]?\d[\d,]*(?:\.\d+)?(?:e[+−-]?\d+)?")
+
+
+def printed_numbers(text):
+    """Every number a reader sees: not names and versions in code, nor the recipe's note."""
+    prose = [line for line in text.splitlines() if not line.startswith((">", "## ", "# "))]
+    bare = re.sub(r"&#?\w+;", " ", re.sub(r"`[^`]*`", " ", "\n".join(prose)))
+    return {number.rstrip(",") for number in NUMBER.findall(bare)}
+
+
+def ways_to_print(value):
+    """A number of numbers.json as the text may show it: plain, as a percentage, signed, to some digits."""
+    for number in {value, 100 * value}:
+        for text in (f"{number:,}", f"{number:.0f}", f"{number:.1f}", f"{number:.3f}", f"{number:.3g}"):
+            bare = text.replace("-", "−")
+            yield from (bare, f"+{bare}")
+
+
+def values(tree):
+    """All numbers in a JSON object."""
+    if isinstance(tree, dict):
+        yield from itertools.chain.from_iterable(map(values, tree.values()))
+    elif isinstance(tree, list):
+        yield from itertools.chain.from_iterable(map(values, tree))
+    elif isinstance(tree, int | float) and not isinstance(tree, bool):
+        yield tree
+
+
+def test_every_printed_number_is_in_numbers_json(report):
+    """Read the page back: nothing is printed that a program could not look up."""
+    text, numbers = report
+    known = {shown for value in values(numbers) for shown in ways_to_print(value)}
+    assert len(printed_numbers(text)) > 100
+    assert printed_numbers(text) - known == set()
+
+
+def test_every_figure_says_what_it_is_and_is_named_once(report):
+    """The keys that programs rely on; and the whole is JSON."""
+    _, numbers = report
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+    names = [figure["id"] for figure in numbers["figures"]]
+    assert len(names) == len(set(names))
+    for figure in numbers["figures"]:
+        assert {"id", "metric", "unit", "value", "low", "high", "n", "seeds"} <= set(figure)
+        if figure["low"] is not None:
+            assert figure["low"] <= figure["value"] <= figure["high"]
+    accuracy = [figure for figure in numbers["figures"] if figure["metric"] == "accuracy"]
+    assert {figure["arm"] for figure in accuracy} == {"base", "keep_all", "flip", "random"}
+    assert {figure["task"] for figure in accuracy} == {"sums", "programs"}
+    assert all(0 <= figure["value"] <= 1 for figure in accuracy)
+
+
+def test_the_first_screen_decides_against_the_corpus_and_against_the_control(report):
+    """A clear lift is called better, a tiny one is not; and each says what could have been seen."""
+    text, numbers = report
+    verdicts = {
+        (found["arm"], found["against"], found["task"], found["metric"]): found["verdict"]
+        for found in numbers["comparisons"]
+    }
+    assert verdicts["flip", "keep_all", "sums", "accuracy"] == "better"
+    assert verdicts["flip", "keep_all", "sums", "nll_per_token"] == "better"
+    assert verdicts["flip", "random", "sums", "accuracy"] == "better"
+    assert verdicts["random", "keep_all", "programs", "accuracy"] == "cannot tell"
+    screen = "\n".join(text.splitlines()[:20])
+    assert "`flip` against `keep_all` on `sums`: **better**, +" in screen
+    assert "points or more would be seen." in screen
+
+
+def test_before_and_after_stand_side_by_side_for_every_domain_and_band(report):
+    """Rows for easy, medium, hard and unrated questions, accuracy and NLL beneath each other."""
+    text, numbers = report
+    places = {
+        (figure["domain"], figure["band"], figure["arm"])
+        for figure in numbers["figures"]
+        if figure["metric"] == "accuracy" and "band" in figure
+    }
+    bands = (*BANDS, "unrated")
+    assert places == set(itertools.product(("math", "code"), bands, ("keep_all", "flip", "random")))
+    assert re.search(r"\| `math` \| easy +\| +\d+ \| accuracy \|", text)
+
+
+def test_rows_read_are_rows_kept_and_dropped(report):
+    """The funnel adds up for every source."""
+    _, numbers = report
+    count = {
+        (figure["metric"], figure.get("source"), figure.get("reason")): figure["value"]
+        for figure in numbers["figures"]
+    }
+    assert (
+        count["rows read", "ours", None]
+        == count["rows kept", "ours", None] + count["rows dropped", "ours", None]
+    )
+    assert count["rows dropped", "ours", "no response"] == 1
+
+
+def test_the_same_inputs_give_the_same_bytes():
+    """No time, host or path; nothing hangs on the order of a dictionary or a group-by."""
+    first, again = build(inputs()), build(inputs())
+    assert first == again
+
+
+def test_text_from_elsewhere_cannot_act():
+    """A reason or note that holds markup shows as the text it is."""
+    text, _ = build(inputs(reason="<script>alert(1)</script> | [x](http://x): evidence"))
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &#124; &#91;x&#93;(http" in text
+
+
+def test_reference_queries_and_reused_questions_are_said():
+    """Both change what the influence means, so the reader is told."""
+    text, _ = build(inputs(objective="reference", query_questions=("benchmark001", "benchmark003")))
+    assert "**Queries are reference answers" in text
+    assert "**2 of 40 exam questions of `sums` are also queries**" in text
+    assert "No exam question is a query." in build(inputs())[0]
+
+
+def test_where_a_model_lies_is_not_in_the_report():
+    """The same run on two machines writes the same page."""
+    assert "teach `folder` more?" in build(inputs())[0]
+
+
+def test_one_training_seed_is_said():
+    """An interval from one trained model leaves out the luck of training."""
+    assert "**One training seed an arm**" in build(inputs(seeds=1))[0]
+
+
+def test_a_run_without_the_untouched_corpus_is_refused():
+    """Nothing can be said to be better than nothing."""
+    given = inputs()
+    with pytest.raises(DataError, match="no keep_all"):
+        ReportInputs(**{**vars(given), "answers": {"flip": given.answers["flip"]}})
