@@ -153,10 +153,10 @@ def _loss_term_rule(
                 try:
                     losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
                 except NotImplementedError as error:
-                    why = str(error).splitlines()[0]
                     raise RequestError(
-                        f"token_rule: loss_term needs forward-mode derivatives; this model lacks one ({why}): "
-                        'load it with attn_implementation="sdpa" or "eager", or ask for token_rule: position'
+                        "token_rule: loss_term needs forward-mode derivatives, and this model lacks one: "
+                        f'{str(error).splitlines()[0]} Load it with attn_implementation="sdpa" or '
+                        '"eager", or ask for token_rule: position'
                     ) from error
                 slopes[query, batch.scored] = forward_ad.unpack_dual(losses).tangent
         return slopes
