@@ -55,7 +55,7 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
     arms = retrain(given, ctx, found, mixtures)
     exams = examine(given, ctx, found, arms)
     return report(
-        ctx, found=found.for_report(), mixtures=mixtures, evaluations=exams, params=ReportRun(recipe=given)
+        ctx, found=found.for_report(), mixtures=mixtures, evaluations=exams, params=ReportRun.of(given)
     )
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from infra_core.lm.published import config_of
 from infra_core.planning.cost import Plan, Volume, plan
 from infra_core.planning.machine import machine_of
-from infra_core.recipe import Recipe, ScratchBase, Source
+from infra_core.recipe import Benchmark, Recipe, ScratchBase, Source
 from tasks._stage import RunContext
 from tasks.ingest import source_volume
 
-ASSUMED_ROWS = 17_000  # of a remote source without a row limit, about a Bespoke-Stratos
+ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
+ASSUMED_QUESTIONS = 400  # of a remote benchmark
 
 
 def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
@@ -27,6 +28,10 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
     )
 
 
+def _assumed_rows(source: Source) -> int:
+    return ASSUMED_QUESTIONS if isinstance(source, Benchmark) else ASSUMED_ROWS
+
+
 def plan_line(planned: Plan) -> str:
     """Return one line: rows, tokens, estimated minutes."""
     minutes = planned.seconds / 60
@@ -39,10 +44,13 @@ def plan_line(planned: Plan) -> str:
 
 def _volume(sources: Sequence[Source], given: Recipe, per_token: float) -> tuple[int, int, list[str]]:
     rows, tokens, assumed = 0, 0.0, []
+    seen = set()
     for source in sources:
         counted = source_volume(source)
         if counted is None:
-            taken = source.rows or ASSUMED_ROWS
+            # Two sources may take different rows of the same files.
+            taken = 0 if source.uri in seen else source.rows or _assumed_rows(source)
+            seen.add(source.uri)
             counted = (taken, int(taken * per_token * given.train.max_tokens / 2))
             assumed.append(f"{source.name}: {taken} rows of {given.train.max_tokens // 2} tokens")
         rows += counted[0]

@@ -1,9 +1,9 @@
 """Bases and factors between store and memory: one safetensors file a layer."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import numpy as np
 from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -12,12 +12,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.influence import FactorParams, by_layer, to_tensors
-from infra_core.seeds import generator
+from infra_core.influence.tracking import choose_modules
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._pools import pool_rows
 from tasks._stage import RunContext
 
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".safetensors"
 T = TypeVar("T")
 
 
@@ -27,26 +30,28 @@ def context_length(model: PreTrainedModel) -> int:
 
 
 def fit_rows(
-    ctx: RunContext,
-    corpus: Artifact,
-    tokenizer: PreTrainedTokenizerBase,
-    model: PreTrainedModel,
-    params: FactorParams,
+    ctx: RunContext, corpus: Artifact, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
 ) -> list[TokenizedExample]:
-    """Return the training rows that curvature is fitted on: a seeded sample of those that fit the model."""
-    rows = pool_rows(ctx, corpus)
-    if params.sequences is not None and params.sequences < len(rows):
-        drawn = generator(params.seed, "fit rows").choice(len(rows), params.sequences, replace=False)
-        rows = rows[np.sort(drawn).tolist()]
-    limit = context_length(model)
-    return [example for example in render(rows, tokenizer, spans=None) if len(example) <= limit]
+    """Return the rows that fit the model; the engine draws its sample among them, by example_id."""
+    limit, examples = context_length(model), list(render(pool_rows(ctx, corpus), tokenizer, spans=None))
+    fitting = [example for example in examples if len(example) <= limit]
+    if len(fitting) < len(examples):
+        logger.warning("%d rows are longer than the context of %d", len(examples) - len(fitting), limit)
+    return fitting
+
+
+def pending_modules(out: WorkDir, model: PreTrainedModel, params: FactorParams) -> dict[str, object]:
+    """Return the tracked modules whose layer's file is still to be written, by name."""
+    layers = by_layer(choose_modules(model, params.modules))
+    pending = {name.removesuffix(SUFFIX) for name in out.pending([layer + SUFFIX for layer in layers])}
+    return {name: module for layer in pending for name, module in layers[layer].items()}
 
 
 def write_layers(out: WorkDir, values: Mapping[str, Any]) -> None:
     """Write one file a layer; a layer's tensors that are shared between modules are written once."""
     for layer, members in by_layer(values).items():
         tensors = {name: tensor.contiguous().cpu() for name, tensor in to_tensors(members).items()}
-        with out.open(f"{layer}.safetensors") as file:
+        with out.open(layer + SUFFIX) as file:
             file.write(safetensors_bytes(tensors))
 
 
@@ -55,7 +60,7 @@ def read_layers(
 ) -> dict[str, T]:
     """Read every layer's file back, onto the context's device."""
     values: dict[str, T] = {}
-    for name in ctx.store.parts(artifact, "*.safetensors"):
+    for name in ctx.store.parts(artifact, f"*{SUFFIX}"):
         tensors = read_safetensors(ctx.store.read(artifact, name))
         values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
     return values

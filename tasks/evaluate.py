@@ -1,5 +1,7 @@
 """The exam: answers judged, and the likelihood of reference answers."""
 
+from functools import cache, partial
+
 from infra_core.corpus.schema import ANSWERS, EVALUATION, LIKELIHOODS
 from infra_core.evaluation.likelihood import reference_likelihoods
 from infra_core.evaluation.summary import summarise
@@ -33,8 +35,8 @@ def evaluate(
 ) -> None:
     """Write each task's answers and likelihoods, then their summary."""
     rows = pool_rows(ctx, benchmarks)
-    model, tokenizer = load_checkpoint(ctx, checkpoint)
     answers, likelihoods = [], []
+    loaded = cache(partial(load_checkpoint, ctx, checkpoint))  # not at all if every part is there
     for task in params.exam.tasks:
         asked = task_questions(rows, task, params.split, "exam", params.exam.questions)
         name = f"answers-{task}.parquet"
@@ -42,14 +44,14 @@ def evaluate(
             write_table(
                 out,
                 name,
-                sampled_answers(model, tokenizer, asked, task, params.judges[task], params.exam),
+                sampled_answers(*loaded(), asked, task, params.judges[task], params.exam),
                 ANSWERS,
             )
         answers.append(reread_table(out, name, ANSWERS))
         if params.exam.likelihood:
             name = f"likelihoods-{task}.parquet"
             if out.pending([name]):
-                found = reference_likelihoods(model, tokenizer, asked, batch_tokens=ctx.micro_batch_tokens)
+                found = reference_likelihoods(*loaded(), asked, batch_tokens=ctx.micro_batch_tokens)
                 write_table(out, name, found, LIKELIHOODS)
             likelihoods.append(reread_table(out, name, LIKELIHOODS))
     summary = summarise(answers, likelihoods, seed=params.exam.seed)

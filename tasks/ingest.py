@@ -54,7 +54,7 @@ def catalogued(sources: Iterable[Source], clean: CleanParams, *, need_response: 
             CataloguedFile(name=shard.name, fingerprint=shard.fingerprint, format=shard.format, uri=shard.uri)
             for shard in catalog(source.uri, source.revision, rows=source.rows)
         )
-        declared = source.model_copy(update={"uri": "", "revision": None})
+        declared = source.placeless()
         found.append(CataloguedSource(source=source, declared=declared, files=files))
     return IngestRun(sources=tuple(found), clean=clean, need_response=need_response)
 

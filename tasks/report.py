@@ -9,6 +9,7 @@ import polars as pl
 
 from infra_core.attributes.cells import cells
 from infra_core.corpus.schema import ANSWERS, DROPPED, LIKELIHOODS, MIXTURE, QUERY, RATINGS, SCORES, SCREEN
+from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
 from infra_core.report import ReportInputs, build
 from infra_core.seeds import derive_seed
@@ -30,6 +31,11 @@ class ReportRun(Params):
 
     recipe: Recipe
 
+    @classmethod
+    def of(cls, given: Recipe) -> "ReportRun":
+        """Take a recipe without places, so that moving raw files moves no key."""
+        return cls(recipe=given.placeless())
+
 
 @stage(version=1)
 def report(
@@ -50,8 +56,8 @@ def report(
     rated = read_table(ctx.store, found["ratings"], "ratings.parquet", RATINGS)
     screened = read_table(ctx.store, found["screen"], "screen.parquet", SCREEN)
     # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
-    refused = screened.filter(pool="corpus").filter(pl.col("verdict") != "suspect")
-    scored = read_tables(ctx.store, scores, SCORES).join(refused, on="example_id", how="anti")
+    unused = refused(screened, "corpus")
+    scored = read_tables(ctx.store, scores, SCORES).join(unused, on="example_id", how="anti")
     seed = derive_seed(params.recipe.seed, "cells")
     inputs = ReportInputs(
         recipe=params.recipe,
@@ -94,6 +100,6 @@ def _timing(ctx: RunContext, artifacts: list[Artifact]) -> list[dict[str, object
     for _, found in ancestors(ctx.store, *artifacts):
         if isinstance(found, Artifact):
             manifest = ctx.store.manifest(found)
-            host = manifest.provenance.get("host", "")
+            host = manifest.provenance.get("hostname", "")
             rows.append({"stage": found.stage, "key": found.key, "seconds": manifest.seconds, "host": host})
     return rows

@@ -79,6 +79,16 @@ def screen(
     return pl.DataFrame(found, schema=SCREEN, orient="row")
 
 
+def refused(screen: pl.DataFrame, pool: str) -> pl.DataFrame:
+    """Return the rows of a `SCREEN` that keep a row of `pool` out; `suspect` rows stay in.
+
+    A row that repeats itself is the second of two equal ones: the first is kept, under the same id.
+    """
+    keeps_out = pl.col("verdict").is_in(["duplicate", "contaminated"])
+    itself = pl.col("matched").eq_missing(pl.col("example_id"))
+    return screen.filter(pl.col("pool") == pool, keeps_out, ~itself)
+
+
 def normalised(text: str) -> str:
     r"""Return text as duplicates are compared: NFC, every run of white space one space.
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from infra_core.corpus.screen import refused
 from infra_core.errors import DataError
 from infra_core.seeds import generator
 
 logger = logging.getLogger(__name__)
-
-KEEPS_OUT = ("duplicate", "contaminated")  # verdicts of the screen that drop a row; `suspect` rows stay
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,6 @@ def _rated(rows: pl.DataFrame, ratings: pl.DataFrame, pool: str) -> pl.DataFrame
     return joined
 
 
-def _refused(screen: pl.DataFrame, pool: str) -> pl.DataFrame:
-    return screen.filter(
-        (pl.col("pool") == pool)
-        & pl.col("verdict").is_in(KEEPS_OUT)
-        # A row that duplicates itself is the second of two equal ones; `unique` has kept the first.
-        & pl.col("matched").ne_missing(pl.col("example_id"))
-    )
-
-
 def open_pools(
     corpus: pl.DataFrame, reserve: pl.DataFrame, ratings: pl.DataFrame, screen: pl.DataFrame
 ) -> Pools:
@@ -77,7 +67,7 @@ def open_pools(
     kept, spare = (
         _rated(
             rows.unique("example_id", keep="first", maintain_order=True).join(
-                _refused(screen, pool), on="example_id", how="anti", maintain_order="left"
+                refused(screen, pool), on="example_id", how="anti", maintain_order="left"
             ),
             ratings,
             pool,

@@ -49,6 +49,10 @@ class Source(Params):
             raise ValueError(f"source {self.name!r} reads {self.uri} without a revision; pin the commit")
         return self
 
+    def placeless(self) -> "Source":
+        """Return the same source without its address and the revision that pins what lies there."""
+        return self.model_copy(update={"uri": "", "revision": None})
+
 
 class CleanParams(Params):
     """Row-local cleaning; every drop is kept with its reason."""

@@ -11,12 +11,13 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infra_core.errors import RequestError
-from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams
+from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams, Source
 from infra_core.recipe.evaluation import EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
 from infra_core.recipe.mixture import Flip, KeepAll, MixtureRule, RandomSwap
 from infra_core.recipe.model import BaseSection, TrainSection
 from infra_core.recipe.params import Fraction, Name, Params
+from infra_core.seeds import derive_seed
 
 
 class Recipe(Params):
@@ -87,6 +88,21 @@ class Recipe(Params):
                 )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, given: Any) -> Any:
+        # Every section's seed is derived from the recipe's, by name; a section may not bring its own.
+        if not isinstance(given, dict) or not isinstance(given.get("seed"), int):
+            return given
+        seeded = dict(given)
+        for section in ("queries", "factors", "evaluate"):
+            value = given.get(section, {})
+            if isinstance(value, dict):
+                if "seed" in value:
+                    raise ValueError(f"{section}.seed: a recipe has one seed, at its top; remove this one")
+                seeded[section] = {**value, "seed": derive_seed(given["seed"], section)}
+        return seeded
+
     def _flips(self) -> list[str]:
         return [name for name, rule in self.mixtures.items() if isinstance(rule, Flip)]
 
@@ -97,6 +113,21 @@ class Recipe(Params):
         flips = self._flips()
         chosen = self.mixtures.get(rule.like or (flips[0] if len(flips) == 1 else ""))
         return chosen if isinstance(chosen, Flip) else None
+
+    def placeless(self) -> "Recipe":
+        """Return the same recipe without the addresses of files: what they hold is identity, not where."""
+
+        def without(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+            return tuple(source.placeless() for source in sources)
+
+        corpus = {"sources": without(self.corpus.sources), "reserve": without(self.corpus.reserve)}
+        return self.model_copy(
+            update={
+                "base": self.base.model_copy(update={"sources": without(self.base.sources)}),
+                "corpus": self.corpus.model_copy(update=corpus),
+                "benchmarks": {name: given.placeless() for name, given in self.benchmarks.items()},
+            }
+        )
 
     def reused_questions(self) -> tuple[str, ...]:
         """Return the tasks that are both queried and examined, in the order of the exam."""

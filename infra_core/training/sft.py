@@ -240,7 +240,7 @@ def _losses(state: TrainerState, scored_tokens: Sequence[int]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "optimiser_step": [entry["step"] for entry in logged],
-            "scored_tokens": [scored_tokens[entry["step"] - 1] for entry in logged],
+            "scored_tokens": [scored_tokens[int(entry["step"]) - 1] for entry in logged],
             "nll_per_token": [entry["loss"] for entry in logged],
             "learning_rate": [entry["learning_rate"] for entry in logged],
         },

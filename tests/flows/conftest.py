@@ -1,0 +1,48 @@
+"""One finished shrunk run for every test that only looks at it."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows.curate import run_stages
+from infra_core.recipe import Recipe
+from infra_core.store.artifact import Artifact
+from tasks._stage import RunContext
+from tests.flows.shrunk import shrunk_tiny
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run without Prefect, straight through."""
+
+    recipe: Path
+    ctx: RunContext
+    report: Artifact
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> FinishedRun:
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = shrunk_tiny(folder)
+    ctx = RunContext.here(str(folder / "store"), "cpu")
+    return FinishedRun(recipe, ctx, run_stages(Recipe.load(recipe), ctx))
+
+
+@pytest.fixture(scope="session")
+def infra(tmp_path_factory):
+    """The `infra` command as (argv, environment), with a Prefect home of its own."""
+    home = tmp_path_factory.mktemp("prefect")
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": "",
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("PREFECT_API_URL")
+    return [sys.executable, "-m", "flows"], environment

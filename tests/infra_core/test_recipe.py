@@ -1,0 +1,135 @@
+"""Recipes: typed, frozen, unknown keys refused by path, every shipped one loaded."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra_core.errors import RequestError
+from infra_core.recipe import Flip, MixParams, RandomSwap, Recipe
+from infra_core.recipe.rehearsal import rehearsal
+from infra_core.store.key import canonical_json
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "deployments" / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def tiny():
+    return yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())
+
+
+def load(tmp_path, recipe):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return Recipe.load(path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_under_its_own_name(path):
+    assert Recipe.load(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_rehearses(path):
+    """The rehearsal is a recipe again: small, and reading nothing remote."""
+    small = rehearsal(Recipe.load(path))
+    assert Recipe.model_validate(
+        yaml.safe_load(yaml.safe_dump(small.model_dump(mode="json", exclude_none=True, exclude=SEEDS)))
+    )
+    sources = (*small.corpus.sources, *small.corpus.reserve, *small.benchmarks.values())
+    assert all(source.uri.startswith("made://") for source in sources)
+
+
+SEEDS = {"queries": {"seed"}, "factors": {"seed"}, "evaluate": {"seed"}}
+
+
+def test_an_unknown_key_is_refused_by_its_path(tiny, tmp_path):
+    tiny["train"]["lr"] = 1e-3
+    with pytest.raises(RequestError, match=r"train\.lr: Extra inputs are not permitted"):
+        load(tmp_path, tiny)
+
+
+def test_all_faults_are_named_at_once(tiny, tmp_path):
+    tiny["train"]["epochs"] = -1
+    del tiny["scores"]["token_rule"]
+    with pytest.raises(RequestError, match=r"(?s)train\.epochs.*scores\.token_rule"):
+        load(tmp_path, tiny)
+
+
+def test_the_token_rule_has_no_default(tiny, tmp_path):
+    del tiny["scores"]["token_rule"]
+    with pytest.raises(RequestError, match=r"scores\.token_rule: Field required"):
+        load(tmp_path, tiny)
+
+
+@pytest.mark.parametrize("section", ["queries", "factors", "evaluate"])
+def test_a_recipe_has_one_seed(tiny, tmp_path, section):
+    tiny.setdefault(section, {})["seed"] = 3
+    with pytest.raises(RequestError, match=f"{section}.seed: a recipe has one seed"):
+        load(tmp_path, tiny)
+
+
+@given(st.integers(0, 2**31), st.integers(0, 2**31))
+def test_the_recipes_seed_reaches_every_section(one, other):
+    recipe = yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())
+    first, second = (Recipe.model_validate(recipe | {"seed": seed}) for seed in (one, other))
+    for section in ("queries", "factors", "evaluate"):
+        same = getattr(first, section).seed == getattr(second, section).seed
+        assert same == (one == other)
+
+
+def test_a_remote_source_without_a_revision_does_not_load(tiny, tmp_path):
+    tiny["corpus"]["sources"][0]["uri"] = "hf://datasets/org/name"
+    with pytest.raises(RequestError, match="without a revision; pin the commit"):
+        load(tmp_path, tiny)
+
+
+def test_queries_and_exam_share_questions_only_by_name(tiny, tmp_path):
+    tiny["queries"]["tasks"] = tiny["evaluate"]["tasks"]
+    with pytest.raises(RequestError, match="query_share"):
+        load(tmp_path, tiny)
+    assert load(tmp_path, tiny | {"query_share": 0.5}).reused_questions() == tuple(tiny["evaluate"]["tasks"])
+
+
+def test_a_swap_without_a_reserve_is_refused(tiny, tmp_path):
+    del tiny["corpus"]["reserve"]
+    with pytest.raises(RequestError, match=r"corpus\.reserve"):
+        load(tmp_path, tiny)
+
+
+def test_a_control_must_know_whose_size_it_copies(tiny, tmp_path):
+    tiny["mixtures"] = {"random": {"kind": "random", "match": "tokens"}}
+    with pytest.raises(RequestError, match="of which flip"):
+        load(tmp_path, tiny)
+
+
+def test_none_is_not_hashed_so_that_a_new_field_strands_no_artifact():
+    without = MixParams(rule=RandomSwap(kind="random", match="rows"), seed=0)
+    assert "size_of" not in canonical_json(without)
+    assert "like" not in canonical_json(without)
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Flip(kind="flip", match="rows").fraction = 0.5
+
+
+def test_places_are_no_identity(tiny, tmp_path):
+    here = load(tmp_path, tiny)
+    tiny["corpus"]["sources"][0]["uri"] = "/elsewhere/a.jsonl"
+    assert load(tmp_path, tiny).placeless() == here.placeless()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("name: [", "is not YAML"), ("- a", "recipe: "), ("", "recipe: "), ("name: x", "seed: Field required")],
+)
+def test_what_is_no_recipe_is_one_line(tmp_path, text, complaint):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError) as caught:
+        Recipe.load(path)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)

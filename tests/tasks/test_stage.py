@@ -1,0 +1,74 @@
+"""`@stage` turns a plain function into something remembered."""
+
+import pytest
+from prefect.states import State
+
+from infra_core.errors import DataError
+from infra_core.recipe import Params
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import ArtifactStore
+from tasks._stage import STAGES, RunContext, flatten_inputs, outcome, stage
+
+
+class ToyParams(Params):
+    text: str
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A stage that counts how often its function ran; the registry is put back afterwards."""
+    monkeypatch.setattr("tasks._stage.STAGES", dict(STAGES))
+    ran = []
+
+    @stage(version=1)
+    def toy(ctx, out, *, params):
+        ran.append(params.text)
+        if params.text == "bad":
+            raise DataError("row 3 of a.jsonl has no prompt; map one")
+        with out.open("text") as file:
+            file.write(params.text.encode())
+
+    toy.fn.ran = ran
+    return toy
+
+
+@pytest.fixture
+def ctx(tmp_path):
+    return RunContext(ArtifactStore(str(tmp_path)), provenance={"run": "r1"})
+
+
+def test_a_stage_builds_once_and_then_reads_as_reused(toy, ctx):
+    first = toy(ctx, params=ToyParams(text="a"))
+    again = toy.task.fn(ctx, params=ToyParams(text="a"))
+    assert isinstance(again, State)
+    assert again.name == "Reused"
+    assert outcome(again) == first
+    assert toy.fn.ran == ["a"]
+    assert ctx.store.read(first, "text") == b"a"
+
+
+def test_other_params_are_another_artifact(toy, ctx):
+    assert toy(ctx, params=ToyParams(text="a")).key != toy(ctx, params=ToyParams(text="b")).key
+
+
+def test_where_a_run_happens_moves_no_key(toy, ctx, tmp_path):
+    elsewhere = RunContext(ArtifactStore(str(tmp_path / "other")), micro_batch_tokens=7, save_seconds=1.0)
+    assert toy(ctx, params=ToyParams(text="a")).key == toy(elsewhere, params=ToyParams(text="a")).key
+
+
+def test_what_a_person_can_mend_is_raised_as_it_is_and_leaves_no_artifact(toy, ctx):
+    with pytest.raises(DataError, match="row 3 of a.jsonl has no prompt; map one"):
+        toy(ctx, params=ToyParams(text="bad"))
+    assert list(ctx.store.artifacts()) == []
+
+
+def test_the_manifest_says_which_run_built_it(toy, ctx):
+    artifact = toy(ctx, params=ToyParams(text="a"))
+    assert ctx.store.manifest(artifact).provenance["run"] == ctx.run_id == "r1"
+
+
+def test_inputs_are_artifacts_however_deep_and_nothing_else():
+    """The type of an argument decides its role; None is no input."""
+    one, two = Artifact("a", "0" * 16, "u"), Artifact("b", "1" * 16, "u")
+    given = {"corpus": one, "arms": {"flip": {"0": two}}, "reserve": None, "params": ToyParams(text="a")}
+    assert dict(flatten_inputs(given)) == {"corpus": one, "arms.flip.0": two}
