@@ -91,7 +91,15 @@ def _mbpp(raw: Raw) -> dict[str, Any]:
     imports, asserts = raw.get("test_imports"), raw.get("test_list")
     lines = [line for line in imports if isinstance(line, str)] if isinstance(imports, list) else []
     checks = [line for line in asserts if isinstance(line, str)] if isinstance(asserts, list) else []
-    return {"@tests": _asserts("\n".join(lines), checks) if checks else None}
+    task = _text(raw, "prompt")
+    if not checks or not task.strip():
+        return {"@prompt": raw.get("prompt"), "@tests": None}
+    # As the benchmark is always asked: without its tests nobody can know what the function is called.
+    shown = "\n".join(checks)
+    return {
+        "@prompt": f"{task}\n\nYour code should pass these tests:\n\n{shown}",
+        "@tests": _asserts("\n".join(lines), checks),
+    }
 
 
 def _asserts(setup: str, asserts: list[str]) -> str:
@@ -215,9 +223,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     # google-research/mbpp, sanitized
     "mbpp": Preset(
-        {"prompt": "prompt", "response": "code", "tests": "@tests", "group": "task_id"},
+        {"prompt": "@prompt", "response": "code", "tests": "@tests", "group": "task_id"},
         _mbpp,
-        needs=("test_list",),
+        needs=("prompt", "test_list"),
     ),
     "aime24": Preset(
         {"prompt": "problem", "response": "solution", "answer": "answer", "difficulty": "@difficulty"},

@@ -10,7 +10,7 @@ from typing import IO
 
 import fsspec
 
-from infra_core.errors import DataError, RequestError
+from infra_core.errors import DataError, InfraError, RequestError
 from infra_core.sources.folders import data_files
 from infra_core.sources.formats import COMPRESSIONS, SUFFIXES, format_of
 from infra_core.sources.made import made_fingerprint
@@ -176,6 +176,8 @@ def _found(filesystem: fsspec.AbstractFileSystem, path: str, uri: str) -> list[t
     ------
     DataError
         If there is none, or the address cannot be listed.
+    InfraError
+        What a folder says of itself.
     """
     try:
         # Asked first: a file may really be called "a[1].jsonl".
@@ -184,7 +186,9 @@ def _found(filesystem: fsspec.AbstractFileSystem, path: str, uri: str) -> list[t
         if filesystem.isdir(path):
             return data_files(filesystem, path, uri)
         matches = sorted(file for file in filesystem.glob(path) if filesystem.isfile(file))
-    except (OSError, ValueError) as error:
+    except InfraError:
+        raise
+    except Exception as error:  # every filesystem's client raises its own kind
         raise DataError(
             f"{uri} cannot be listed ({error}); check the address and the access to it"
         ) from error
@@ -213,6 +217,6 @@ def _fingerprint(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
         with filesystem.open(path, "rb") as file:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
-    except OSError as error:
+    except Exception as error:  # as above
         raise DataError(f"{path} cannot be read ({error}); check that it is there and readable") from error
     return digest.hexdigest()

@@ -5,13 +5,15 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.spec import AbstractBufferedFile
 
 Row = dict[str, Any]
-Stream = IO[bytes] | io.BufferedReader
+# Remote files are not all of what `IO` promises, but they can be read.
+Stream: TypeAlias = IO[bytes] | io.BufferedReader | AbstractBufferedFile
 Numbered = tuple[int, Row]  # 1-based: the line of a text file, the record of a binary one
 
 SUFFIXES: Mapping[str, str] = {
@@ -47,13 +49,13 @@ def format_of(name: str) -> str | None:
     return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
 
 
-def read_format(kind: str, file: IO[bytes], start: int) -> Iterator[Numbered]:
+def read_format(kind: str, file: Stream, start: int) -> Iterator[Numbered]:
     """Yield the rows of an open file from row `start` on, each with its line."""
     inner, _, compression = kind.partition("+")
     return READERS[inner](decompressed(file, compression), start)
 
 
-def count_format(kind: str, file: IO[bytes]) -> int:
+def count_format(kind: str, file: Stream) -> int:
     """Count the rows of an open file without keeping or, where that is possible, parsing them."""
     inner, _, compression = kind.partition("+")
     if inner == "parquet":
@@ -64,7 +66,7 @@ def count_format(kind: str, file: IO[bytes]) -> int:
     return sum(1 for _ in READERS[inner](stream, 0))
 
 
-def decompressed(file: IO[bytes], compression: str) -> Stream:
+def decompressed(file: Stream, compression: str) -> Stream:
     """Return a stream of the plain bytes."""
     if not compression:
         return file

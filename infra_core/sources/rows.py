@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from infra_core.errors import DataError
 from infra_core.sources.catalog import Shard, opened
-from infra_core.sources.formats import Row, count_format, read_format
+from infra_core.sources.formats import Numbered, Row, count_format, read_format
 from infra_core.sources.made import made_rows
 
 PART_ROWS = 500
@@ -40,15 +40,16 @@ def read_rows(shard: Shard, *, start: int = 0, stop: int | None = None) -> Itera
     """
     last = min(end for end in (stop, shard.rows, float("inf")) if end is not None)
     count = None if last == float("inf") else max(0, int(last) - start)
-    with _mended(shard):
-        if shard.format == "made":
-            made = enumerate(made_rows(shard.uri), 1)
-            for number, row in islice(made, start, None if count is None else start + count):
-                yield f"{shard.name}#{number}", row
-            return
-        with opened(shard.uri) as file:
-            for line, row in islice(read_format(shard.format, file, start), count):
-                yield f"{shard.name}#{line}", row
+    for number, row in islice(_numbered(shard, start), count):
+        yield f"{shard.name}#{number}", row
+
+
+def _numbered(shard: Shard, start: int) -> Iterator[Numbered]:
+    if shard.format == "made":
+        yield from islice(enumerate(made_rows(shard.uri), 1), start, None)
+        return
+    with _mended(shard), opened(shard.uri) as file:
+        yield from read_format(shard.format, file, start)
 
 
 def count_rows(shard: Shard) -> int:
@@ -59,12 +60,11 @@ def count_rows(shard: Shard) -> int:
     DataError
         As `read_rows`.
     """
-    with _mended(shard):
-        if shard.format == "made":
-            found = sum(1 for _ in made_rows(shard.uri))
-        else:
-            with opened(shard.uri) as file:
-                found = count_format(shard.format, file)
+    if shard.format == "made":
+        found = sum(1 for _ in made_rows(shard.uri))
+    else:
+        with _mended(shard), opened(shard.uri) as file:
+            found = count_format(shard.format, file)
     return found if shard.rows is None else min(found, shard.rows)
 
 
@@ -135,3 +135,8 @@ def _mended(shard: Shard) -> Iterator[None]:
         raise DataError(
             f"{shard.uri} cannot be read as {shard.format} ({error}); copy it again or convert it"
         ) from error
+    except Exception as error:
+        if shard.uri.startswith("file://"):
+            raise  # a fault of ours
+        # The clients of remote filesystems raise their own kinds.
+        raise DataError(f"{shard.uri} cannot be reached ({error}); check the access and run again") from error

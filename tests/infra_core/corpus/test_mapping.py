@@ -118,7 +118,7 @@ def test_leetcode_carries_a_check_that_runs_by_itself():
     assert (tests["kind"], found["group"], found["difficulty_raw"]) == ("asserts", "twice", "Meidum")
 
 
-def test_mbpp_carries_its_assertions():
+def test_mbpp_shows_and_carries_its_assertions():
     row = {
         "task_id": 2,
         "prompt": "p",
@@ -126,7 +126,9 @@ def test_mbpp_carries_its_assertions():
         "test_list": ["assert f(1) == 2"],
         "test_imports": ["import re"],
     }
-    tests = json.loads(mapped(row, preset="mbpp")["tests"])
+    found = mapped(row, preset="mbpp")
+    assert found["prompt"] == "p\n\nYour code should pass these tests:\n\nassert f(1) == 2"
+    tests = json.loads(found["tests"])
     assert tests == {"kind": "asserts", "setup": "import re", "asserts": ["assert f(1) == 2"]}
 
 
