@@ -1,0 +1,65 @@
+"""Stand-ins have the columns, nesting and traps of the sets that they stand for."""
+
+import json
+import subprocess
+import sys
+
+from infra_core.sources.made import made_rows
+
+
+def test_bespoke_stratos_has_turns_with_marked_thought_and_solution():
+    rows = list(made_rows("made://standin_bespoke_stratos?rows=9"))
+    asked = [row["conversations"][0]["value"] for row in rows]
+    assert sum("final response within \\boxed" in text for text in asked) == 5
+    assert sum("executable Python function" in text for text in asked) == 4
+    for row in rows:
+        assert [turn["from"] for turn in row["conversations"]] == ["user", "assistant"]
+        said = row["conversations"][1]["value"]
+        marks = ["<|begin_of_thought|>", "<|end_of_thought|>", "<|begin_of_solution|>", "<|end_of_solution|>"]
+        assert sorted(marks, key=said.index) == marks
+
+
+def test_openr1_math_has_generations_of_which_some_are_cut_or_wrong():
+    rows = list(made_rows("made://standin_openr1_math?rows=30"))
+    for row in rows:
+        answer = f"\\boxed{{{row['answer']}}}"
+        assert [answer in said for said in row["generations"]] == row["correctness_math_verify"]
+        assert ["</think>" in said for said in row["generations"]] == row["is_reasoning_complete"]
+        assert row["correctness_count"] == sum(row["correctness_math_verify"])
+    assert {tuple(row["is_reasoning_complete"]) for row in rows} == {(True, True), (False, True)}
+    assert len({row["uuid"] for row in rows}) == 30
+
+
+def test_aime_answers_are_three_digits_and_problems_are_numbered_by_difficulty():
+    rows = list(made_rows("made://standin_aime?rows=30"))
+    assert all(len(row["answer"]) == 3 and row["answer"].isdigit() for row in rows)
+    numbers = [int(row["url"].rpartition("_")[2]) for row in rows]
+    assert set(numbers) == set(range(1, 16))
+    assert all(
+        row["problem"].count("cdot") == (number - 1) // 3 + 1
+        for row, number in zip(rows, numbers, strict=True)
+    )
+
+
+def test_code_answers_print_what_the_stdin_tests_expect():
+    row = next(made_rows("made://standin_livecodebench?rows=4"))
+    answer = next(made_rows("made://standin_open_code_reasoning?rows=1&split=exam"))
+    assert answer["input"] == row["question_content"]
+    for case in json.loads(row["public_test_cases"]):
+        ran = subprocess.run(
+            [sys.executable, "-I", "-c", answer["solution"]],
+            input=case["input"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.strip() == case["output"]
+
+
+def test_livecodebench_asks_for_programs_and_for_methods():
+    rows = list(made_rows("made://standin_livecodebench?rows=4"))
+    assert [json.loads(row["metadata"]).get("func_name") for row in rows] == [None, "solve", None, "solve"]
+    assert [bool(row["starter_code"]) for row in rows] == [False, True, False, True]
+    for row in rows:
+        for case in json.loads(row["public_test_cases"]):
+            assert case["testtype"] == ("functional" if row["starter_code"] else "stdin")
