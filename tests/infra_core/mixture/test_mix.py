@@ -94,7 +94,7 @@ def outcome(params, corpus_rows, reserve_rows, screen):
     return mixture, incoming, left, ratings
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(rules, rows, rows)
 def test_every_row_is_kept_or_left_and_none_comes_in_twice(params, corpus_rows, reserve_rows):
     """Rows are accounted for, whatever the pools hold; the schema is the promised one."""
@@ -109,7 +109,7 @@ def test_every_row_is_kept_or_left_and_none_comes_in_twice(params, corpus_rows, 
     assert named.is_in(left["example_id"].to_list()).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(rules, rows, rows)
 def test_no_swap_crosses_a_domain(params, corpus_rows, reserve_rows):
     """What comes in has the domain, and for a flip the band, of its direction."""
@@ -122,7 +122,7 @@ def test_no_swap_crosses_a_domain(params, corpus_rows, reserve_rows):
             assert bands[row["example_id"]] == params.rule.directions[row["domain"]][1]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(rules, rows, rows)
 def test_the_budget_is_kept_as_well_as_the_rows_allow(params, corpus_rows, reserve_rows):
     """Rows match exactly; tokens to within half a row, or the pool is empty on one side."""
@@ -135,7 +135,7 @@ def test_the_budget_is_kept_as_well_as_the_rows_allow(params, corpus_rows, reser
             assert abs(tokens_of(out, ratings) - tokens_of(come, ratings)) <= 30 or len(out) == 0
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     st.sampled_from([flip, control]),
     st.lists(st.integers(2, 20), min_size=60, max_size=120),
@@ -151,7 +151,7 @@ def test_tokens_are_kept_within_one_percent_where_no_row_is_over_two(make, sizes
     assert abs(out - come) <= max(0.01 * out, 0.5 * longest if out < 50 * longest else 0)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(rules, rows, rows)
 def test_the_same_recipe_writes_the_same_bytes_in_whatever_order_rows_are_read(
     params, corpus_rows, reserve_rows
