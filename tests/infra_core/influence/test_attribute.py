@@ -206,14 +206,15 @@ def test_transposed_weights_and_capped_logits_score_alike_under_both_rules(model
 
 @pytest.mark.parametrize("rule", RULES)
 def test_bf16_ranks_examples_as_fp64_does(rule):
-    """Spearman over 32 rows."""
-    examples = tiny.examples((6, 9, 14, 20) * 8, seed=5)
-    exact, rough = (
-        score(rule, examples, 1000, dtype=dtype)["influence"].to_numpy().reshape(-1, 2).argsort(0).argsort(0)
-        for dtype in (torch.float64, torch.bfloat16)
-    )
+    """Spearman over 32 rows, with the data's labels: sampled ones may differ where logits do."""
+    examples, ranks = tiny.examples((6, 9, 14, 20) * 8, seed=5), []
+    for dtype in (torch.float64, torch.bfloat16):
+        model = tiny.qwen2(dtype=dtype)
+        factors = fit_factors(model, examples, FactorParams(modules="all", fisher="empirical"))
+        found = attribute(model, factors, GROUPS, examples, ScoreParams(token_rule=rule))["influence"]
+        ranks.append(found.to_numpy().reshape(-1, 2).argsort(0).argsort(0))
     for query in range(2):
-        assert np.corrcoef(exact[:, query], rough[:, query])[0, 1] > 0.95
+        assert np.corrcoef(ranks[0][:, query], ranks[1][:, query])[0, 1] > 0.98
 
 
 def test_a_model_without_forward_derivatives_is_refused_for_loss_terms_with_a_way_out():
