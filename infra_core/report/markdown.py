@@ -38,7 +38,8 @@ def code(name: str) -> str:
     >>> code("math/correct"), code("a`b")
     ('`math/correct`', 'a&#96;b')
     """
-    return escape(name) if set(name) & set("`|<>&\n") or not name.strip() else f"`{name}`"
+    is_plain = name and name == " ".join(name.split()) and not set(name) & set("`|<>&")
+    return f"`{name}`" if is_plain else escape(name)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
