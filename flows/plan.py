@@ -6,7 +6,6 @@ from infra_core.lm.published import config_of
 from infra_core.planning.cost import Plan, Volume, plan
 from infra_core.planning.machine import machine_of
 from infra_core.recipe import Benchmark, Recipe, ScratchBase, Source
-from tasks._stage import RunContext
 from tasks.ingest import source_volume
 
 ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
@@ -23,9 +22,7 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
     )
     asked = questions if given.evaluate.questions is None else min(questions, given.evaluate.questions)
     volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
-    return plan(
-        given, config_of(given.base.model), volume, machine_of(memory, devices), RunContext.micro_batch_tokens
-    )
+    return plan(given, config_of(given.base.model), volume, machine_of(memory, devices))
 
 
 def _assumed_rows(source: Source) -> int:
@@ -35,7 +32,7 @@ def _assumed_rows(source: Source) -> int:
 def plan_line(planned: Plan) -> str:
     """Return one line: rows, tokens, estimated minutes."""
     minutes = planned.seconds / 60
-    hint = "" if planned.fits else "; does NOT fit this machine's memory"
+    hint = "" if planned.fits else "; does NOT fit in its memory"
     return (
         f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {minutes:.1f} min "
         f"on {planned.machine.devices} device(s){hint}"

@@ -83,6 +83,7 @@ def print_plan(planned: Plan) -> None:
     factors = planned.factors
     covariance, eigenvalues = factors.covariance / 1e9, factors.eigenvalues / 1e9
     console.print(f"factors: covariances {covariance:.2f} GB, eigenvalues {eigenvalues:.2f} GB")
+    console.print(f"positions in one pass: {planned.batch:,}")
     for assumed in planned.volume.assumed:
         console.print(f"assumed, not counted: {escape(assumed)}")
     console.print(f"rate: {planned.machine.basis}")

@@ -38,26 +38,24 @@ def collect_queries(
         task: task_questions(rows, task, params.split, "query", params.query.questions)
         for task in params.query.tasks
     }
+    asked = pl.concat(questions.values())
     if params.query.objective == "reference":
-        queries = [queries_from_references(asked) for asked in questions.values()]
+        queries = queries_from_references(asked)
     else:
-        queries = _own_answers(ctx, out, checkpoint, questions, params)
-    write_table(out, "queries.parquet", pl.concat(queries), QUERY)
+        answers = _own_answers(ctx, out, checkpoint, questions, params)
+        queries = queries_from_answers(answers, asked, objective=params.query.objective)
+    write_table(out, "queries.parquet", queries, QUERY)
 
 
 def _own_answers(
     ctx: RunContext, out: WorkDir, checkpoint: Artifact, questions: dict[str, pl.DataFrame], params: QueryRun
-) -> list[pl.DataFrame]:
-    pending = out.pending([f"answers-{task}.parquet" for task in questions])
+) -> pl.DataFrame:
+    names = {task: f"answers-{task}.parquet" for task in questions}
+    pending = out.pending(names.values())
     if pending:
         model, tokenizer = load_checkpoint(ctx, checkpoint)
-    queries = []
     for task, asked in questions.items():
-        name = f"answers-{task}.parquet"
-        if name in pending:
+        if names[task] in pending:
             answers = sampled_answers(model, tokenizer, asked, task, params.judges[task], params.query)
-            write_table(out, name, answers, ANSWERS)
-        else:
-            answers = reread_table(out, name, ANSWERS)
-        queries.append(queries_from_answers(answers, asked, objective=params.query.objective))
-    return queries
+            write_table(out, names[task], answers, ANSWERS)
+    return pl.concat(reread_table(out, name, ANSWERS) for name in names.values())

@@ -13,12 +13,14 @@ import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from infra_core.influence.plan import FactorBytes, ModuleSize, factor_bytes, module_sizes
-from infra_core.recipe import Recipe
+from infra_core.recipe import PretrainedBase, Recipe
 
 FP32, BF16 = 4, 2
 ADAM_BYTES = 16  # per weight: fp32 master, gradient, two moments
 ACTIVATION_BYTES = 34  # per token, layer and hidden unit, kept for backward without checkpointing
 DECODE_SLOWDOWN = 8  # generation moves weights rather than multiplies them
+BATCHES = (16_384, 8192, 4096, 2048, 1024)  # positions in one pass that are tried, the largest first
+MOST_PARTITIONS = 64
 USABLE = 0.85  # of a device's memory
 
 
@@ -68,6 +70,7 @@ class Plan:
     machine: Machine
     factors: FactorBytes
     stages: tuple[StagePlan, ...]
+    batch: int  # positions in one pass
 
     @property
     def fits(self) -> bool:
@@ -85,6 +88,7 @@ class Plan:
             "stages": [asdict(stage) for stage in self.stages],
             "factor_bytes": {"covariance": self.factors.covariance, "eigenvalues": self.factors.eigenvalues},
             "fits": self.fits,
+            "micro_batch_tokens": self.batch,
             "rows": self.volume.rows,
             "tokens": self.volume.tokens,
             "assumed": list(self.volume.assumed),
@@ -92,8 +96,11 @@ class Plan:
         }
 
 
-def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine, batch: int) -> Plan:
+def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine) -> Plan:
     """Return the plan of a recipe for a model of this config.
+
+    Training is taken to shard weights, gradients and moments over the devices; fitting and scoring to hold
+    the whole model on each device and to divide rows and factors between them.
 
     Parameters
     ----------
@@ -105,56 +112,70 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         Rows and tokens.
     machine
         What it will run on.
-    batch
-        Positions in one forward pass.
     """
-    sizes = module_sizes(config, recipe.factors.modules)
-    model = _Shape.of(config)
-    groups = 2 * len(recipe.queries.tasks)
-    arms = len({"keep_all", *recipe.mixtures}) * recipe.train.seeds
-    fit_share = min(1.0, (recipe.factors.sequences or volume.rows) / max(volume.rows, 1))
-    fit_tokens = volume.tokens * fit_share
-    weights = model.weights * FP32
-    activations = batch * model.layers * model.hidden * ACTIVATION_BYTES
-    logits = batch * model.vocabulary * FP32
-    work = weights // machine.devices + activations + logits
+    shape, sizes = _Shape.of(config), module_sizes(config, recipe.factors.modules)
     factors = factor_bytes(config, recipe.factors.modules)
-    room = max(USABLE * machine.memory_bytes - work, 1)
-    partitions = max(1, math.ceil(2 * factors.covariance / machine.devices / room))
-    held = 2 * factors.covariance // partitions // machine.devices
-    lambda_held = (factors.basis + factors.eigenvalues) // partitions // machine.devices
-    queried = groups * factors.query // machine.devices
-    pass_flops = 4 * model.body * fit_tokens
+    usable = USABLE * machine.memory_bytes
+    replica = shape.weights * (BF16 if _is_bf16(recipe) else FP32)
+    sharded = shape.weights * ADAM_BYTES // machine.devices
+    batch = next(
+        (size for size in BATCHES if max(replica, sharded) + shape.pass_bytes(size) <= usable), BATCHES[-1]
+    )
+    forward = replica + shape.pass_bytes(batch)
+    held = max(2 * factors.covariance, factors.basis + factors.eigenvalues) // machine.devices
+    partitions = max(1, math.ceil(held / max(usable - forward, held / MOST_PARTITIONS)))
+    flops = _flops(recipe, shape, sizes, volume, partitions)
+    peak = {
+        "train": sharded + shape.pass_bytes(batch),
+        "collect_queries": forward,
+        "fit_eigenbasis": forward + 2 * factors.covariance // machine.devices // partitions,
+        "fit_factors": forward + (factors.basis + factors.eigenvalues) // machine.devices // partitions,
+        "score": forward + 2 * len(recipe.queries.tasks) * factors.query // machine.devices,
+        "evaluate": forward,
+    }
+    stages = tuple(
+        StagePlan(
+            stage,
+            int(peak[stage]),
+            parts := partitions if stage.startswith("fit_") else 1,
+            parts,
+            round(flops[stage] / machine.flops / machine.devices, 1),
+        )
+        for stage in peak
+    )
+    return Plan(volume, machine, factors, stages, batch)
+
+
+def _flops(
+    recipe: Recipe, shape: "_Shape", sizes: Sequence[ModuleSize], volume: Volume, partitions: int
+) -> dict[str, float]:
+    arms = len({"keep_all", *recipe.mixtures}) * recipe.train.seeds
     trained = volume.tokens * recipe.train.epochs * arms
     if recipe.base.train is not None:
         trained += volume.base_tokens * recipe.base.train.epochs
-    per_query = 6 * model.body if recipe.scores.token_rule == "loss_term" else 2 * _tracked(sizes)
-    scored = volume.tokens * (4 * model.body + per_query * groups)
-    drawn = recipe.queries.draws * volume.questions * recipe.queries.max_new_tokens
-    exam = (arms + 1) * recipe.evaluate.draws * volume.questions * recipe.evaluate.max_new_tokens
-    decode = 2 * model.body * DECODE_SLOWDOWN
-    train_bytes = model.weights * ADAM_BYTES // machine.devices + activations + logits
+    fitted = volume.tokens * min(1.0, (recipe.factors.sequences or volume.rows) / max(volume.rows, 1))
+    tracked = sum(size.d_out * size.d_in for size in sizes)
+    per_query = 6 * shape.body if recipe.scores.token_rule == "loss_term" else 2 * tracked
+    asked = 0 if recipe.queries.objective == "reference" else recipe.queries.draws
+    drawn = asked * volume.questions * recipe.queries.max_new_tokens
+    examined = (arms + 1) * recipe.evaluate.draws * volume.questions * recipe.evaluate.max_new_tokens
+    decode = 2 * shape.body * DECODE_SLOWDOWN
+    backward = 4 * shape.body * fitted * partitions
+    return {
+        "train": 6 * shape.body * trained,
+        "collect_queries": decode * drawn,
+        "fit_eigenbasis": backward
+        + sum(2 * (size.d_out**2 + size.d_in**2) for size in sizes) * fitted
+        + sum(25 * (size.d_out**3 + size.d_in**3) for size in sizes),
+        "fit_factors": backward + sum(2 * (size.d_out**2 + size.d_in**2) for size in sizes) * fitted,
+        "score": volume.tokens * (4 * shape.body + per_query * 2 * len(recipe.queries.tasks)),
+        "evaluate": decode * examined,
+    }
 
-    def one(stage: str, peak: float, flops: float, parts: int = 1) -> StagePlan:
-        seconds = flops / machine.flops / machine.devices
-        return StagePlan(stage, int(peak), parts, parts, round(seconds, 1))
 
-    covariance = sum(2 * (size.d_out**2 + size.d_in**2) for size in sizes) * fit_tokens
-    eigh = sum(25 * (size.d_out**3 + size.d_in**3) for size in sizes)
-    rotate = sum(2 * size.d_out * size.d_in * 2 for size in sizes) * fit_tokens
-    return Plan(
-        volume,
-        machine,
-        factors,
-        (
-            one("train", train_bytes, 6 * model.body * trained),
-            one("collect_queries", work, decode * drawn),
-            one("fit_eigenbasis", work + held, partitions * pass_flops + covariance + eigh, partitions),
-            one("fit_factors", work + lambda_held, partitions * pass_flops + rotate, partitions),
-            one("score", work + queried, scored),
-            one("evaluate", work, decode * exam),
-        ),
-    )
+def _is_bf16(recipe: Recipe) -> bool:
+    model = recipe.base.model
+    return isinstance(model, PretrainedBase) and model.dtype == "bf16"
 
 
 @dataclass(frozen=True)
@@ -173,6 +194,7 @@ class _Shape:
         body = weights - model.get_input_embeddings().weight.numel()
         return cls(weights, body, config.num_hidden_layers, config.hidden_size, config.vocab_size)
 
-
-def _tracked(sizes: Sequence[ModuleSize]) -> int:
-    return sum(size.d_out * size.d_in for size in sizes)
+    def pass_bytes(self, positions: int) -> int:
+        """Return what one forward and backward pass over so many positions holds."""
+        activations = self.layers * self.hidden * ACTIVATION_BYTES
+        return positions * (activations + self.vocabulary * FP32)

@@ -97,4 +97,3 @@ class Benchmark(Source):
     """Questions with something to judge an answer by. Used as queries, as exam, or both."""
 
     judge: Judge
-    metadata_version: str = "1"
