@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.corpus.schema import SCREEN
-from infra_core.corpus.screen import screen
+from infra_core.corpus.screen import refused, screen
 from infra_core.recipe import ScreenParams
 from infra_core.seeds import python_random
+from infra_core.sources.made import made_rows
 from tests.infra_core.corpus.rows import corpus_rows
 
 WORDS = [f"w{i}" for i in range(500)]
@@ -99,6 +100,45 @@ def test_a_template_of_middling_length_is_suspect_at_most():
     assert verdicts(corpus=[f"{start} 5. Triple."], benchmarks=[f"{start} 6. Triple."]) == [
         ("corpus", "suspect")
     ]
+
+
+def test_the_same_words_about_other_numbers_are_another_problem():
+    """A list of equal length in which each has a number the other lacks; a part cut off is still a copy."""
+    story = " ".join(WORDS[:30]) + " {} " + " ".join(WORDS[30:60])
+    assert verdicts(corpus=[story.format(7)], benchmarks=[story.format(8)]) == [("corpus", "suspect")]
+    assert verdicts(corpus=[story.format("")], benchmarks=[story.format(8)]) == [("corpus", "contaminated")]
+    assert verdicts(corpus=[story.format("7 8")], benchmarks=[story.format(8)]) == [
+        ("corpus", "contaminated")
+    ]
+
+
+@pytest.mark.parametrize("procedure", ["list_programs", "gsm_symbolic", "tiny_math", "tiny_code"])
+def test_different_problems_of_one_procedure_are_not_contaminated(procedure):
+    """Made problems share all their wording. No two splits share a problem."""
+
+    def problems(split, count):
+        return [row["problem"] for row in made_rows(f"made://{procedure}?rows={count}&seed=0&split={split}")]
+
+    questions = problems("exam", 24)
+    corpus = problems("train", 150)
+    found = looked(corpus, [], questions)
+    assert found.filter(verdict="contaminated").is_empty()
+    leaked = looked([*corpus, questions[5]], [], questions)
+    assert len(leaked.filter(verdict="contaminated")) == 1
+
+
+def test_a_word_for_word_leak_is_refused_although_it_matches_its_own_id():
+    """Same domain, prompt and response: the corpus row and the question have one example_id."""
+    row = {"prompt": "3 + 4", "response": "7"}
+    found = looked([row], [row], [row])
+    assert found["matched"].to_list() == found["example_id"].to_list()
+    assert len(refused(found, "corpus")) == len(refused(found, "reserve")) == 1
+
+
+def test_suspect_rows_are_not_refused():
+    found = looked([f"{' '.join(WORDS[:20])} {' '.join(WORDS[100:140])}"], [], [LONG])
+    assert found["verdict"].to_list() == ["suspect"]
+    assert refused(found, "corpus").is_empty()
 
 
 def test_boilerplate_of_a_benchmark_does_not_contaminate():

@@ -102,13 +102,25 @@ def test_bands_of_real_labels_are_all_there():
 
 
 def test_the_screen_lists_few_real_rows_and_the_leaks_among_them():
-    """Read by hand: 6 contaminated, 9 suspect. A rule that flags boilerplate lists hundreds."""
+    """Read by hand: 2 contaminated, 12 suspect. A rule that flags boilerplate lists hundreds."""
     corpus, questions = pools("corpora", CORPORA), pools("benchmarks", BENCHMARKS)
     found = screen(corpus, corpus.clear(), questions, ScreenParams())
     counts = dict(found["verdict"].value_counts().rows())
-    assert 4 <= counts["contaminated"] <= 8
+    assert counts["contaminated"] == 2
     assert counts["suspect"] <= 15
     exact = found.filter(pl.col("containment") == 1)
     assert exact["matched_source"].to_list() == ["math500"], (
         "one problem of MATH-500 is in the corpus word for word"
     )
+
+
+def test_real_questions_are_found_inside_other_words():
+    """Measured: 395 of 400 contaminated, the other 5 suspect: short questions in common words."""
+    questions, _ = ingested("benchmarks", "gsm8k_test.jsonl", "gsm8k")
+    wrapped = questions.with_columns(
+        pl.format("Please solve this with care. {} Put the answer in a box.", "prompt").alias("prompt"),
+        pl.format("wrapped {}", "example_id").alias("example_id"),
+    )
+    found = screen(wrapped, wrapped.clear(), questions, ScreenParams())
+    assert len(found) == len(questions)
+    assert len(found.filter(verdict="contaminated")) >= 390
