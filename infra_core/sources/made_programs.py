@@ -34,17 +34,15 @@ NEW = (
     Operation("even", "keep only the even numbers", "x=[v for v in x if v%2==0]"),
     Operation("above {k}", "keep only numbers above {k}", "x=[v for v in x if v>{k}]", range(1, 10)),
     Operation("below {k}", "keep only numbers below {k}", "x=[v for v in x if v<{k}]", range(1, 10)),
-    Operation("square", "square every number", "x=[v*v for v in x]"),
     Operation("unique", "remove repeated numbers", "x=list(dict.fromkeys(x))"),
-    Operation("rotate {k}", "move the first {k} numbers to the end", "x=x[{k}:]+x[:{k}]", range(1, 4)),
     Operation("mirror", "append the list in reverse to itself", "x=x+x[::-1]"),
     Operation("push {k}", "append the number {k}", "x=x+[{k}]", range(1, 10)),
 )
 """What fine-tuning the tiny model adds."""
 
-NOUNS = tuple(
-    "ages amounts counts costs depths entries heights hours items lengths levels numbers points prices ranks "
-    "ratings readings scores sizes speeds totals values visits weights".split()
+NOUNS = (
+    *("ages", "amounts", "counts", "costs", "depths", "heights", "hours", "items", "lengths", "marks"),
+    *("numbers", "points", "prices", "ranks", "ratings", "readings", "scores", "sizes", "speeds", "totals"),
 )
 """What the numbers may be called, so that single operations do not run out."""
 
