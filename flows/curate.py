@@ -1,5 +1,6 @@
 """curate: find which examples teach, change the mixture accordingly, and see whether it helped."""
 
+import logging
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ from prefect.states import Failed
 
 from flows.attribute import Found, attribute
 from flows.outcome import outcome
+from flows.plan import plan_line, plan_recipe
 from infra_core.errors import InfraError
 from infra_core.recipe import MixParams, Recipe
 from infra_core.recipe.rehearsal import rehearsal
@@ -18,6 +20,8 @@ from tasks.evaluate import ExamRun, evaluate
 from tasks.mix import mix
 from tasks.report import ReportRun, report
 from tasks.train import train
+
+logger = logging.getLogger(__name__)
 
 Runs = dict[str, Artifact]
 """Of one arm: its artifacts by training seed."""
@@ -39,10 +43,13 @@ def curate(recipe: str, store: str = "file://./store", device: str = "auto", reh
         Run the same stages with shrunk widths and stand-in rows, to try a recipe before it costs anything.
     """
     began = time.monotonic()
+    for name in ("flows", "tasks", "infra_core"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
-        given = Recipe.load(recipe)
+        given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
         ctx = RunContext.here(store, device)
-        final = run_stages(rehearsal(given) if rehearse else given, ctx)
+        logger.info(plan_line(plan_recipe(given)))
+        final = run_stages(given, ctx)
     except InfraError as error:  # meant for people: a state with a message, not a traceback
         return Failed(message=str(error), data=error)
     return outcome(ctx, final, time.monotonic() - began)

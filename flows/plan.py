@@ -49,7 +49,8 @@ def _volume(sources: Sequence[Source], given: Recipe, per_token: float) -> tuple
             taken = 0 if source.uri in seen else source.rows or _assumed_rows(source)
             seen.add(source.uri)
             counted = (taken, int(taken * per_token * given.train.max_tokens / 2))
-            assumed.append(f"{source.name}: {taken} rows of {given.train.max_tokens // 2} tokens")
+            if taken:
+                assumed.append(f"{source.name}: {taken} rows of {given.train.max_tokens // 2} tokens")
         rows += counted[0]
         tokens += counted[1] / per_token
     return rows, int(tokens), assumed

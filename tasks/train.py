@@ -33,6 +33,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
         If no row fits.
     """
     model, tokenizer = load_checkpoint(ctx, base)
+    stored_as = model.dtype
     rows = pool_rows(ctx, corpus)
     examples, left_out = [], []
     for example in render(rows, tokenizer, spans=None):
@@ -59,7 +60,8 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
             micro_batch_tokens=ctx.micro_batch_tokens,
             device=ctx.device,
         )
-        save(model, tokenizer, Path(scratch, "final"))
+        # Trained in fp32; kept, scored and examined in the dtype that it will be served in.
+        save(model.to(stored_as), tokenizer, Path(scratch, "final"))
         out.put_folder(MODEL, Path(scratch, "final"))
     write_table(out, "losses.parquet", losses, LOSSES)
     write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)

@@ -5,8 +5,8 @@ What is computed in which dtype:
 =================  ========================================  ==========================
 where              weights                                   arithmetic
 =================  ========================================  ==========================
-training           fp32                                      `TrainFields.precision`
-influence, exam    as the run context says (`DTYPES`)        the same; losses in fp32
+training           fp32, stored again in the base's dtype    `TrainFields.precision`
+influence, exam    as stored: `PretrainedBase.dtype`         the same; losses in fp32
 covariances        –                                         fp32
 eigendecomposition –                                         fp64, stored fp32
 =================  ========================================  ==========================
@@ -106,8 +106,10 @@ def load_pretrained(base: PretrainedBase, *, device: str = "cpu") -> LanguageMod
     return _read(base.model, device, base.dtype, revision=base.revision)
 
 
-def load(folder: Path, *, device: str = "cpu", dtype: Dtype = "fp32") -> LanguageModel:
+def load(folder: Path, *, device: str = "cpu", dtype: Dtype | None = None) -> LanguageModel:
     """Return the model and tokenizer of a folder that `save` wrote, or that has the hub's layout.
+
+    Weights come as they are stored unless `dtype` says otherwise.
 
     Raises
     ------
@@ -191,7 +193,7 @@ def _inside_package(uri: str) -> tuple[Path, str]:
     return folder, file
 
 
-def _read(name: str, device: str, dtype: Dtype, **where: Any) -> LanguageModel:
+def _read(name: str, device: str, dtype: Dtype | None, **where: Any) -> LanguageModel:
     weights: dict[str, Any] = {"use_safetensors": True}
     if "gguf_file" in where:
         weights = {"quantization_config": GgufConfig(dequantize=True)}
@@ -199,7 +201,7 @@ def _read(name: str, device: str, dtype: Dtype, **where: Any) -> LanguageModel:
         with no_progress_bars():
             model = AutoModelForCausalLM.from_pretrained(
                 name,
-                dtype=DTYPES[dtype],
+                dtype=DTYPES[dtype] if dtype else "auto",
                 attn_implementation=_ATTENTION,
                 trust_remote_code=False,
                 **weights,

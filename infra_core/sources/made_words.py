@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-import reasoning_gym
-
 from infra_core.sources.made_programs import KNOWN, NEW, NOUNS, draw, function_tests
 from infra_core.sources.made_splits import Draft, graded, split_of
 
@@ -18,6 +16,8 @@ _VERBS = ("adjust", "arrange", "change", "convert", "process", "rework", "shape"
 
 def gsm_symbolic(rows: int, seed: int = 0, split: str = "train") -> Iterator[dict[str, Any]]:
     """Make word problems of reasoning-gym's `gsm_symbolic`; the level is the number of worked lines."""
+    import reasoning_gym  # takes seconds, and only these rows need it
+
     drawn = reasoning_gym.create_dataset("gsm_symbolic", seed=seed, size=1_000_000)
     return itertools.islice(_different(drawn, split), rows)
 
