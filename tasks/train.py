@@ -61,7 +61,8 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
             device=ctx.device,
         )
         # Trained in fp32; kept, scored and examined in the dtype that it will be served in.
-        save(model.to(dtype=stored_as), tokenizer, Path(scratch, "final"))
+        model.to(stored_as)  # type: ignore[arg-type]
+        save(model, tokenizer, Path(scratch, "final"))
         out.put_folder(MODEL, Path(scratch, "final"))
     write_table(out, "losses.parquet", losses, LOSSES)
     write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)

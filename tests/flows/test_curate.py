@@ -69,10 +69,6 @@ def test_a_killed_run_resumes_repeats_nothing_and_ends_like_one_that_was_not(fin
     kill_when(process, lambda: finished_stages(root, "train") >= 1)
     parts = [path for path in root.glob("[!.]*/*/[!.]*") if path.is_file() and path.name != "manifest.json"]
     written = {path: path.stat().st_mtime_ns for path in parts}
-        path: path.stat().st_mtime_ns
-        for path in root.glob("[!.]*/*/[!.]*")
-        if path.is_file() and path.name != "manifest.json"
-    }
 
     process = start(infra, "curate", finished.recipe, "--store", root, "--device", "cpu", "--json")
     stdout, stderr = process.communicate(timeout=PATIENCE)
