@@ -1,6 +1,6 @@
 """The tiny world: graded sums and graded list programs that a character-level model learns in minutes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from random import Random
 from string import ascii_lowercase
@@ -13,10 +13,10 @@ TOP_LEVEL = 4
 
 
 def tiny_math(
-    rows: int, levels: str = f"1-{TOP_LEVEL}", seed: int = 0, split: str = "train"
+    rows: int, levels: str = f"1-{TOP_LEVEL}", seed: int = 0, split: str = "train", minus: float = 0.5
 ) -> Iterator[dict[str, Any]]:
-    """Make sums of `level` + 1 terms, worked out digit by digit with carries and borrows."""
-    return graded(_sum, rows=rows, levels=levels, seed=seed, split=split)
+    """Make sums of `level` + 1 terms, worked out digit by digit; `minus` is the share of subtractions."""
+    return graded(partial(_sum, minus=minus), rows=rows, levels=levels, seed=seed, split=split)
 
 
 def tiny_code(
@@ -26,33 +26,44 @@ def tiny_code(
     return graded(partial(_program, new=new), rows=rows, levels=levels, seed=seed, split=split)
 
 
-def _sum(level: int, random: Random) -> Draft:
-    total = random.randint(10, 99)
-    expression, lines = str(total), []
-    for _ in range(level):
-        sign, term = _next_term(total, random)
-        line, total = _worked(total, sign, term)
-        expression += f"{sign}{term}"
-        lines.append(line)
+def _sum(level: int, random: Random, *, minus: float) -> Draft:
+    signs = ["-" if random.random() < minus else "+" for _ in range(level)]
+    terms = None
+    while terms is None:
+        terms = _terms(signs, random)
+    total, lines = terms[0], []
+    for place, sign in enumerate(signs):
+        # Every line says again what is left to do, so that the next one need not look further back.
+        left = "".join(f"{sign}{term}" for sign, term in zip(signs[place:], terms[place + 1 :], strict=True))
+        worked, result = _worked(total, sign, terms[place + 1])
+        lines.append(f"{total}{left}: {worked}")
+        total = result
+    problem = f"{terms[0]}{''.join(f'{sign}{term}' for sign, term in zip(signs, terms[1:], strict=True))}=?"
     row = {
-        "problem": f"{expression}=?",
+        "problem": problem,
         "solution": "\n".join([*lines, f"#### {total}"]),
         "answer": str(total),
         "tests": None,
         "level": f"{level}/{TOP_LEVEL}",
     }
-    return Draft(f"{expression}=?", lambda: row)
+    return Draft(problem, lambda: row)
 
 
-def _next_term(total: int, random: Random) -> tuple[str, int]:
-    # Running totals stay between 0 and 99, so that every step has two digits to work out.
-    room = {"+": 99 - total, "-": total}
-    sign = random.choice([sign for sign, most in room.items() if most >= 10])
-    return sign, random.randint(10, room[sign])
+def _terms(signs: Sequence[str], random: Random) -> list[int] | None:
+    """Draw two-digit terms whose running totals stay between 0 and 99, or None if they come to a dead end."""
+    total = random.randint(10, 99 - 10 * signs.count("+"))
+    terms = [total]
+    for place, sign in enumerate(signs):
+        room = total if sign == "-" else 99 - total - 10 * signs[place + 1 :].count("+")
+        if room < 10:
+            return None
+        terms.append(random.randint(10, room))
+        total += -terms[-1] if sign == "-" else terms[-1]
+    return terms
 
 
 def _worked(total: int, sign: str, term: int) -> tuple[str, int]:
-    """Return a line such as ``47+38: 7+8=15, 4+3+1=8, 85`` and its result."""
+    """Return the digits' work, such as ``7+8=15, 4+3+1=8`` for 47+38, and the result."""
     (tens, ones), (more_tens, more_ones) = divmod(total, 10), divmod(term, 10)
     if sign == "+":
         over = int(ones + more_ones > 9)
@@ -63,10 +74,9 @@ def _worked(total: int, sign: str, term: int) -> tuple[str, int]:
         ones += 10 * over
         low = ones - more_ones
         high = tens - more_tens - over
-    result = 10 * high + low % 10
     first = f"{ones}{sign}{more_ones}={low}"
     second = f"{tens}{sign}{more_tens}{f'{sign}1' if over else ''}={high}"
-    return f"{total}{sign}{term}: {first}, {second}, {result}", result
+    return f"{first}, {second}", 10 * high + low % 10
 
 
 def _program(level: int, random: Random, *, new: float) -> Draft:
