@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -199,22 +200,25 @@ def _read(name: str, device: str, dtype: Dtype | None, **where: Any) -> Language
         weights = {"quantization_config": GgufConfig(dequantize=True)}
     try:
         with no_progress_bars():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, read = AutoModelForCausalLM.from_pretrained(
                 name,
                 dtype=DTYPES[dtype] if dtype else "auto",
                 attn_implementation=_ATTENTION,
                 trust_remote_code=False,
+                output_loading_info=True,
                 **weights,
                 **where,
             )
             tokenizer = _tokenizer_class(name).from_pretrained(name, trust_remote_code=False, **where)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # both mean: not there or not right
+    except (OSError, ValueError, SafetensorError) as error:  # all mean: not there or not right
         raise DataError(f"model {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if read["missing_keys"]:  # transformers would draw them at random and only warn
+        absent = sorted(read["missing_keys"])
+        raise DataError(f"model {name!r} lacks {len(absent)} of its tensors, {absent[0]} first; get it whole")
     if tokenizer.chat_template is None:
         raise DataError(f"the tokenizer of model {name!r} has no chat template; take a chat model")
+    for whence in ("is_local", "local_files_only"):  # would be saved, and tell a copy from its original
+        tokenizer.init_kwargs.pop(whence, None)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(torch.device(device)).eval(), tokenizer  # type: ignore[arg-type]

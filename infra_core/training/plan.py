@@ -16,7 +16,7 @@ def plan_steps(lengths: Sequence[int], batch_tokens: int, epochs: float, seed: i
 
     Examples
     --------
-    >>> steps = plan_steps([3, 3, 3, 3], batch_tokens=6, epochs=1, seed=0)
+    >>> steps = plan_steps([3, 3, 3, 3], batch_tokens=6, epochs=1.0, seed=0)
     >>> [len(step) for step in steps], sorted(sum(steps, []))
     ([2, 2], [0, 1, 2, 3])
     """
