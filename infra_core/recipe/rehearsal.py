@@ -23,6 +23,7 @@ STAND_INS = {
 }
 """Mapping preset → the procedure of `made://` that writes rows of that published schema."""
 S = TypeVar("S", bound=Source)
+WITHOUT_REFERENCE = {"livecodebench"}  # presets of benchmarks that publish no solutions
 ROWS, QUESTIONS, TOKENS = 24, 6, 64
 
 
@@ -48,12 +49,7 @@ def rehearsal(recipe: Recipe) -> Recipe:
             "train": recipe.train.model_copy(update={"batch_tokens": 4096, "max_tokens": 1536, "seeds": 1}),
             # A random model solves nothing, so there are no own correct answers to take.
             "queries": recipe.queries.model_copy(
-                update={
-                    "objective": "reference",
-                    "questions": QUESTIONS,
-                    "max_new_tokens": TOKENS,
-                    "draws": 1,
-                }
+                update={"objective": "reference", "tasks": _referenced(recipe), "questions": QUESTIONS}
             ),
             "factors": recipe.factors.model_copy(update={"sequences": ROWS}),
             "evaluate": recipe.evaluate.model_copy(
@@ -61,6 +57,11 @@ def rehearsal(recipe: Recipe) -> Recipe:
             ),
         }
     )
+
+
+def _referenced(recipe: Recipe) -> tuple[str, ...]:
+    tasks = recipe.queries.tasks
+    return tuple(task for task in tasks if recipe.benchmarks[task].mapping.preset not in WITHOUT_REFERENCE)
 
 
 def _stand_in(source: S) -> S:

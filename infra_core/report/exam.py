@@ -139,6 +139,8 @@ def _means(
             bounds=(0.0, 1.0) if metric == ACCURACY else None,
             alike=inputs.alike(tables) if arm in inputs.mixtures else (),
         )
+        # Neither an accuracy nor an NLL can be negative; the spread between training seeds does not know.
+        interval = replace(interval, low=max(interval.low, 0.0))
         unit: Unit = "fraction" if metric == ACCURACY else "nats per token"
         texts[arm] = figures.interval(metric, interval, replace(here, arm=arm), unit)
     return texts
