@@ -200,7 +200,7 @@ def _read(name: str, device: str, dtype: Dtype | None, **where: Any) -> Language
         weights = {"quantization_config": GgufConfig(dequantize=True)}
     try:
         with no_progress_bars():
-            model, read = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 name,
                 dtype=DTYPES[dtype] if dtype else "auto",
                 attn_implementation=_ATTENTION,
@@ -212,6 +212,7 @@ def _read(name: str, device: str, dtype: Dtype | None, **where: Any) -> Language
             tokenizer = _tokenizer_class(name).from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, ValueError, SafetensorError) as error:  # all mean: not there or not right
         raise DataError(f"model {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    model, read = loaded  # two things, because of output_loading_info
     if read["missing_keys"]:  # transformers would draw them at random and only warn
         absent = sorted(read["missing_keys"])
         raise DataError(f"model {name!r} lacks {len(absent)} of its tensors, {absent[0]} first; get it whole")
@@ -221,7 +222,7 @@ def _read(name: str, device: str, dtype: Dtype | None, **where: Any) -> Language
         tokenizer.init_kwargs.pop(whence, None)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(torch.device(device)).eval(), tokenizer  # type: ignore[arg-type]
+    return model.to(torch.device(device)).eval(), tokenizer
 
 
 def _tokenizer_class(name: str) -> Any:

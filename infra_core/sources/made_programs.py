@@ -16,7 +16,7 @@ class Operation(NamedTuple):
 
     def given(self, k: int) -> "Operation":
         """Return the operation with its number filled in."""
-        return Operation(*(text.format(k=k) for text in self[:3]))
+        return Operation(self.name.format(k=k), self.words.format(k=k), self.code.format(k=k))
 
 
 KNOWN = (
