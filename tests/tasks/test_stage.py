@@ -57,7 +57,7 @@ def test_where_a_run_happens_moves_no_key(toy, ctx, tmp_path):
 
 
 def test_what_a_person_can_mend_is_raised_as_it_is_and_leaves_no_artifact(toy, ctx):
-    with pytest.raises(DataError, match="row 3 of a.jsonl has no prompt; map one"):
+    with pytest.raises(DataError, match="has no prompt; map one"):
         toy(ctx, params=ToyParams(text="bad"))
     assert list(ctx.store.artifacts()) == []
 

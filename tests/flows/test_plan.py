@@ -1,0 +1,37 @@
+"""Plans need no weights and no data, and their arithmetic can be checked by hand."""
+
+import pytest
+
+from flows.__main__ import RECIPES
+from flows.plan import plan_line, plan_recipe
+from infra_core.recipe import Recipe
+
+
+def test_qwen7b_weighs_what_its_shape_says():
+    """28 layers; gate and up share one A of 3584², down has one of 18944²; G of 18944² twice and 3584²."""
+    planned = plan_recipe(Recipe.load(RECIPES / "qwen7b.yaml"), "80GB", 8)
+    a_side, g_side = 3584**2 + 18944**2, 2 * 18944**2 + 3584**2
+    assert planned.factors.covariance == pytest.approx(28 * 4 * (a_side + g_side), rel=0.02)
+    assert planned.factors.eigenvalues == pytest.approx(28 * 4 * 3 * 3584 * 18944, rel=0.02)
+    assert planned.fits
+
+
+def test_a_device_that_is_too_small_is_told():
+    planned = plan_recipe(Recipe.load(RECIPES / "qwen7b.yaml"), "8GB", 1)
+    assert not planned.fits
+    assert "NOT fit" in plan_line(planned)
+
+
+def test_a_plan_of_made_rows_counts_them():
+    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml"))
+    assert planned.volume.rows == 600
+    assert planned.volume.assumed == ()
+    assert "600 rows" in plan_line(planned)
+
+
+def test_every_stage_has_bytes_passes_and_seconds():
+    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml")).as_json()
+    assert {"stages", "factor_bytes", "fits"} <= set(planned)
+    for stage in planned["stages"]:
+        assert set(stage) == {"stage", "peak_bytes", "partitions", "passes", "seconds"}
+        assert stage["peak_bytes"] > 0
