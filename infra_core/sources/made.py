@@ -49,9 +49,9 @@ def made_rows(uri: str) -> Iterator[dict[str, Any]]:
     --------
     >>> row = next(made_rows("made://tiny_math?rows=5&levels=1-1"))
     >>> print(row["problem"], row["solution"], sep="\n")
-    65-14=?
-    65-14: 5-4=1, 6-1=5, 51
-    #### 51
+    84-73=?
+    84-73: 4-3=1, 8-7=1
+    #### 11
     """
     procedure, options = _read(uri)
     return procedure.make(**options)
