@@ -1,6 +1,7 @@
 """Benchmark questions: which are asked as queries, which as exam, and how they are answered."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, Self
 
 import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,6 +28,19 @@ class Split(Params):
         if not shared or given.query_share is None:
             return None
         return cls(tasks=shared, share=given.query_share, seed=derive_seed(given.seed, "query split"))
+
+
+class AskedRun(Params):
+    """What asking questions depends on beside how they are asked: who judges, and who is asked as what."""
+
+    judges: dict[str, Judge]
+    split: Split | None = None
+
+    @classmethod
+    def asking(cls, given: Recipe, tasks: Iterable[str], **how: QueryParams | EvaluateParams) -> Self:
+        """Take judges and split of `tasks` from a recipe; `how` is the subclass's own field."""
+        judges = {task: given.benchmarks[task].judge for task in tasks}
+        return cls.model_validate({"judges": judges, "split": Split.of(given), **how})
 
 
 def task_questions(

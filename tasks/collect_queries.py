@@ -4,28 +4,25 @@ import polars as pl
 
 from infra_core.corpus.schema import ANSWERS, QUERY
 from infra_core.evaluation.answers import queries_from_answers, queries_from_references
-from infra_core.recipe import Judge, Params, QueryParams, Recipe
+from infra_core.recipe import QueryParams, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import load_checkpoint
 from tasks._pools import pool_rows
-from tasks._questions import Split, sampled_answers, task_questions
+from tasks._questions import AskedRun, sampled_answers, task_questions
 from tasks._stage import RunContext, stage
 
 
-class QueryRun(Params):
+class QueryRun(AskedRun):
     """The recipe's queries, who judges each task, and the split from the exam."""
 
     query: QueryParams
-    judges: dict[str, Judge]
-    split: Split | None = None
 
     @classmethod
     def of(cls, given: Recipe) -> "QueryRun":
         """Take from a recipe what its queries depend on."""
-        judges = {task: given.benchmarks[task].judge for task in given.queries.tasks}
-        return cls(query=given.queries, judges=judges, split=Split.of(given))
+        return cls.asking(given, given.queries.tasks, query=given.queries)
 
 
 @stage(version=1)

@@ -5,28 +5,25 @@ from functools import cache, partial
 from infra_core.corpus.schema import ANSWERS, EVALUATION, LIKELIHOODS
 from infra_core.evaluation.likelihood import reference_likelihoods
 from infra_core.evaluation.summary import summarise
-from infra_core.recipe import EvaluateParams, Judge, Params, Recipe
+from infra_core.recipe import EvaluateParams, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import load_checkpoint
 from tasks._pools import pool_rows
-from tasks._questions import Split, sampled_answers, task_questions
+from tasks._questions import AskedRun, sampled_answers, task_questions
 from tasks._stage import RunContext, stage
 
 
-class ExamRun(Params):
+class ExamRun(AskedRun):
     """The recipe's exam, who judges each task, and the split from the queries."""
 
     exam: EvaluateParams
-    judges: dict[str, Judge]
-    split: Split | None = None
 
     @classmethod
     def of(cls, given: Recipe) -> "ExamRun":
         """Take from a recipe what the exam depends on."""
-        judges = {task: given.benchmarks[task].judge for task in given.evaluate.tasks}
-        return cls(exam=given.evaluate, judges=judges, split=Split.of(given))
+        return cls.asking(given, given.evaluate.tasks, exam=given.evaluate)
 
 
 @stage(version=1)
