@@ -77,14 +77,12 @@ def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
 
 def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:
     """Train every arm once a seed; the base they start from stands beside them, untrained."""
-    arms = {"base": {"0": found.base}}
+    arms = {"base": {"0": found.base}, "keep_all": {"0": found.checkpoint}}  # what scores were taken of
     for arm, corpus in mixtures.items():
-        arms[arm] = {}
-        for seed in range(given.train.seeds):
+        runs = arms.setdefault(arm, {})
+        for seed in range(len(runs), given.train.seeds):
             params = given.train.run(derive_seed(given.seed, "train", seed))
-            arms[arm][str(seed)] = train(
-                ctx, label=f"{arm} {seed}", base=found.base, corpus=corpus, params=params
-            )
+            runs[str(seed)] = train(ctx, label=f"{arm} {seed}", base=found.base, corpus=corpus, params=params)
     return arms
 
 
