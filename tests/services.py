@@ -5,9 +5,7 @@ A conftest makes the fixture known with ``from tests.services import seaweed`` (
 """
 
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -80,8 +78,11 @@ def running_seaweed(folder: Path) -> Iterator[ObjectStore]:
     options = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
     ports = dict(zip(options, _free_ports(len(options)), strict=True))
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-    # The shell reads until we are gone, however we went, and then takes the server with it.
-    guarded = ["sh", "-c", '"$@" & cat; kill -9 $!', "sh", *_command(folder, ports)]
+    # The shell reads until we are gone, however we went, and then takes the server with it: it takes 25 s to
+    # end on SIGTERM, and nobody needs its data. Where its sockets lie, it lets no one choose.
+    sockets = " ".join(f"/tmp/seaweedfs-*-{port}.sock" for port in ports.values())  # noqa: S108
+    last = f'"$@" & cat; kill -9 $!; wait; rm -f {sockets}'
+    guarded = ["sh", "-c", last, "sh", *_command(folder, ports)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, start_new_session=True
@@ -90,8 +91,7 @@ def running_seaweed(folder: Path) -> Iterator[ObjectStore]:
         _wait_for(endpoint, folder / "log")
         yield ObjectStore(endpoint, _environment(endpoint, "owner"), _environment(endpoint, "reader"))
     finally:
-        os.killpg(server.pid, signal.SIGKILL)  # it takes 25 s to end on SIGTERM, and nobody needs its data
-        server.communicate()
+        server.communicate()  # closes what the shell reads
 
 
 def _environment(endpoint: str, access: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -35,14 +36,15 @@ def finished(tmp_path_factory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def infra(tmp_path_factory):
-    """The `infra` command as (argv, environment), with a Prefect home of its own."""
-    home = tmp_path_factory.mktemp("prefect")
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": "",
-        "PYTHONPATH": str(REPOSITORY),
-        "OMP_NUM_THREADS": "1",
-    }
-    environment.pop("PREFECT_API_URL")
-    return [sys.executable, "-m", "flows"], environment
+    """The `infra` command as (argv, environment), with a Prefect home and a folder for litter of its own."""
+    with TemporaryDirectory() as scratch:  # a run that is killed leaves what it had there
+        Path(scratch).chmod(0o711)  # the user that a sandboxed program runs as passes through
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": scratch,
+        }
+        environment.pop("PREFECT_API_URL", None)
+        yield [sys.executable, "-m", "flows"], environment

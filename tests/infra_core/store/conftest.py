@@ -93,7 +93,8 @@ def start_builder(tmp_path) -> Iterator[Callable[..., Builder]]:
         given = {"root": store.root, "lease_seconds": store.lease_seconds, "log": str(log), **options}
         process = subprocess.Popen(
             [sys.executable, str(BUILDER), json.dumps(given)],
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            # The killed ones leave their scratch folder behind.
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
         )
         started.append(process)
         return Builder(process, log)

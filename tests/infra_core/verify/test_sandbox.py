@@ -1,11 +1,14 @@
 """Nothing that a program does gets out, and none of it changes what its neighbours get."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -192,11 +195,13 @@ def test_no_process_is_left_behind_when_we_are_killed(strength):
         f"run_programs([Program('import time; time.sleep(99)')], Limits(wall_seconds=99.0), "
         f"within=confinement({strength!r}))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code])
-    assert wait_until(lambda: len(drivers() - before) >= 2)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert wait_until(lambda: not drivers() - before)
+    with TemporaryDirectory() as folder:  # for the scratch folder that is left
+        Path(folder).chmod(0o711)  # which belongs to the program's own user
+        parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": folder})
+        assert wait_until(lambda: len(drivers() - before) >= 2)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert wait_until(lambda: not drivers() - before)
 
 
 def wait_until(true, seconds=15.0):
