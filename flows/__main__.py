@@ -10,7 +10,8 @@ import typer
 
 from infra_core.errors import InfraError, RequestError
 
-# Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline.
+# Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline. Before torch is:
+# threads that wait for each other must sleep, not spin, or a busy neighbour slows small models twentyfold.
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -19,6 +20,7 @@ for _name, _value in {
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
 }.items():
     os.environ.setdefault(_name, _value)
 
