@@ -5,7 +5,7 @@ RECIPE ?= tiny
 STORE ?= $(or $(INFRA_STORE),file://./store)
 BIN := .venv/bin
 
-.PHONY: curate test test-slow check golden clean
+.PHONY: curate test test-slow check golden bench clean
 
 curate: .venv/ready
 	$(BIN)/infra curate $(RECIPE) --store $(STORE)
@@ -13,7 +13,7 @@ curate: .venv/ready
 test: check
 	$(BIN)/pytest -m "not slow and not gpu"
 
-test-slow: .venv/ready
+test-slow: .venv/peers
 	$(BIN)/pytest -m "slow and not gpu"
 
 check: .venv/ready
@@ -24,6 +24,10 @@ check: .venv/ready
 
 golden: .venv/ready
 	$(BIN)/python -m tests.golden.record $(STAGE)
+
+# Against kronfluence and bergson on this machine; BENCH=--quick to see that it runs, BENCH="--only eigh" for one.
+bench: .venv/peers
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf .venv
@@ -37,4 +41,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 	$(PIP) --constraint constraints.txt torch
 	$(PIP) --no-deps --requirement constraints.txt
 	$(PIP) --no-deps --editable .
+	@touch $@
+
+# The libraries we compare with. Without their dependencies, so that nothing pinned moves.
+.venv/peers: benchmarks/peers.txt .venv/ready
+	$(PIP) --no-deps --requirement benchmarks/peers.txt
 	@touch $@

@@ -1,0 +1,215 @@
+"""The measurements: which sides run, in which order, and what is held against which bar."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks import ours
+from benchmarks.agreement import growth_exponent, pearson, spearman
+from benchmarks.machine import mean
+from benchmarks.results import Result, at_least, at_most
+from benchmarks.workloads import FULL, QUICK, Workload
+
+RunSide = Callable[..., dict[str, Any]]
+MEBIBYTE = 2**20
+GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measurement that can be asked for by name.
+
+    Attributes
+    ----------
+    seconds
+        About what it takes on two quiet cores.
+    run
+        Given how to run a side and whether to be quick, returns the results.
+    """
+
+    name: str
+    what: str
+    seconds: int
+    run: Callable[[RunSide, bool], list[Result]]
+
+
+def peers(run_side: RunSide, quick: bool, name: str) -> list[Result]:
+    """Fit and score the same rows with every library, ours before and after each peer."""
+    workload = (QUICK if quick else FULL)[name]
+    runs = [run_side("ours", workload)]
+    theirs = run_side("kronfluence", workload)
+    runs.append(run_side("ours", workload))
+    bergson = run_side("bergson", workload)
+    if ours.FASTEST == "fp32":
+        fastest = runs
+    else:
+        fastest = [run_side("ours", workload, policy=ours.FASTEST) for _ in range(2)]
+    results = [
+        *against_kronfluence(runs, fastest, theirs),
+        *against_bergson(runs, bergson),
+        *against_the_limit(runs),
+        *_reported(runs, theirs, bergson),
+    ]
+    return [replace(result, name=f"{name}/{result.name}") for result in results]
+
+
+def against_kronfluence(
+    runs: list[dict[str, Any]], fastest: list[dict[str, Any]], theirs: dict[str, Any]
+) -> list[Result]:
+    """Compare speed, agreement and memory; ours is the mean of its runs, and the highest peak of them."""
+    exact, quickest = np.array(runs[0]["scores"]), np.array(fastest[0]["scores"])
+    reference = np.array(theirs["scores"])
+    total, work = sum(theirs["seconds"].values()), _work(theirs)
+    peak = max(run["peak_bytes"] for run in runs)
+    return [
+        Result("kronfluence work", work / _mean(runs, _work), "× faster, eigh apart", at_least(4)),
+        Result("kronfluence total", total / _mean(runs, _total), "× faster", at_least(3)),
+        Result("kronfluence pearson", pearson(exact, reference), "correlation", at_least(0.9999)),
+        Result(
+            f"kronfluence work, policy {ours.FASTEST}",
+            work / _mean(fastest, _work),
+            "× faster, eigh apart",
+            at_least(6),
+        ),
+        Result(
+            f"kronfluence spearman, policy {ours.FASTEST}",
+            spearman(quickest, reference),
+            "correlation, lowest query",
+            at_least(0.995),
+        ),
+        Result("memory", peak / theirs["peak_bytes"], "× kronfluence's peak", at_most(0.6)),
+    ]
+
+
+def against_bergson(runs: list[dict[str, Any]], theirs: dict[str, Any]) -> list[Result]:
+    """Compare the whole, and the order of the rows."""
+    agreement = spearman(np.array(runs[0]["scores"]), np.array(theirs["scores"]))
+    return [
+        Result("bergson total", _total(theirs) / _mean(runs, _total), "× faster", at_least(1.5)),
+        Result("bergson spearman", agreement, "correlation, lowest query", at_least(0.99)),
+    ]
+
+
+def against_the_limit(runs: list[dict[str, Any]]) -> list[Result]:
+    """Compare each stage's necessary operations a second with plain matrix products in the same process."""
+    stages = ("covariance", "lambda", "scores")
+    return [
+        Result(
+            f"limit {stage}",
+            mean([run["flops"][stage] / run["seconds"][stage] / run["gemm_rate"] for run in runs]),
+            "of the GEMM rate, fp32",
+            at_least(0.6),
+        )
+        for stage in stages
+    ]
+
+
+def _reported(
+    runs: list[dict[str, Any]], kronfluence: dict[str, Any], bergson: dict[str, Any]
+) -> list[Result]:
+    """Report what the ratios are made of."""
+    own = [
+        Result(f"ours {stage}", mean([run["seconds"][stage] for run in runs]), "s")
+        for stage in runs[0]["seconds"]
+    ]
+    theirs = [
+        Result(f"kronfluence {stage}", seconds, "s") for stage, seconds in kronfluence["seconds"].items()
+    ]
+    return [
+        *own,
+        *theirs,
+        Result("bergson total", bergson["seconds"]["total"], "s"),
+        Result("ours peak memory", max(run["peak_bytes"] for run in runs) / MEBIBYTE, "MiB"),
+        Result("kronfluence peak memory", kronfluence["peak_bytes"] / MEBIBYTE, "MiB"),
+        Result("GEMM rate", mean([run["gemm_rate"] for run in runs]) / GIGA, "GFLOP/s, fp32"),
+    ]
+
+
+def _total(reply: Mapping[str, Any]) -> float:
+    return float(sum(reply["seconds"].values()))
+
+
+def _work(reply: Mapping[str, Any]) -> float:
+    return _total(reply) - float(reply["seconds"]["eigh"])
+
+
+def _mean(runs: list[dict[str, Any]], of: Callable[[Mapping[str, Any]], float]) -> float:
+    return mean([of(run) for run in runs])
+
+
+def eigh(run_side: RunSide, quick: bool) -> list[Result]:
+    """Decompose the same covariances."""
+    reply = run_side("eigh", (QUICK if quick else FULL)["a"])
+    return [
+        Result("eigh", reply["kronfluence"] / mean(reply["ours"]), "× kronfluence's speed", at_least(1.5)),
+        Result("eigh residual", reply["residual"], "‖CQ − QΛ‖ / ‖C‖", at_most(1e-5)),
+        Result("eigh ours", mean(reply["ours"]), "s"),
+        Result("eigh kronfluence", reply["kronfluence"], "s"),
+    ]
+
+
+def levels(run_side: RunSide, quick: bool) -> list[Result]:
+    """Compare the token level with the least that the instance level costs."""
+    workload = replace((QUICK if quick else FULL)["a"], rows=4 if quick else 12)
+    seconds = run_side("levels", workload, repeats=2 if quick else 3)["seconds"]
+    instance, unit = seconds["instance"], seconds["forward_backward"]
+    extra = (seconds["loss_term"] - instance) / 2 / unit
+    return [
+        Result("token level, position", seconds["position"] / instance, "× instance level", at_most(1.15)),
+        Result("token level, loss_term", extra, "forward + backward extra a group", at_most(1)),
+        *(Result(f"level {kind}", taken, "s") for kind, taken in seconds.items()),
+    ]
+
+
+def queries(run_side: RunSide, quick: bool) -> list[Result]:
+    """Score against 64 single queries, exactly. Compressed queries get their rows here."""
+    count = 4 if quick else 64
+    workload = QUICK["a"] if quick else replace(FULL["a"], layers=2, rows=16)
+    reply = run_side("queries", workload, count=count)
+    return [
+        Result(f"{count} queries, exact, query side", reply["seconds"]["queries"], "s"),
+        Result(f"{count} queries, exact, scores", reply["seconds"]["scores"], "s"),
+        Result(f"{count} queries, rows scored", reply["tokens"], "tokens"),
+    ]
+
+
+GROWTH_AXES = {
+    "rows": (8, 16, 32),
+    "length": (128, 256, 512),
+    "width": (128, 256, 512),
+    "queries": (2, 8, 32),
+}
+
+
+def growth(run_side: RunSide, quick: bool) -> list[Result]:
+    """Fit exponents of the time of the whole, but for the eigendecomposition."""
+    small = Workload("g", "qwen2", 256, 1024, 2, heads=4, kv_heads=4, vocabulary=1024, rows=8)
+    workload = replace(small, shortest=256, longest=256)
+    axes = {axis: tuple(size // 4 for size in sizes) for axis, sizes in GROWTH_AXES.items()}
+    axes["queries"] = (1, 2, 4)
+    if quick:
+        workload = replace(workload, hidden=64, mlp=256, shortest=32, longest=32)
+    reply = run_side("growth", workload, axes=axes if quick else GROWTH_AXES)
+    return [
+        Result(f"growth with {axis}", growth_exponent(found["sizes"], found["seconds"]), "exponent")
+        for axis, found in reply["axes"].items()
+    ]
+
+
+MEASUREMENTS = (
+    Measurement(
+        "peers-a", "width 384: ours, kronfluence, bergson", 320, lambda run, quick: peers(run, quick, "a")
+    ),
+    Measurement(
+        "peers-b",
+        "widths of SmolLM2: ours, kronfluence, bergson",
+        360,
+        lambda run, quick: peers(run, quick, "b"),
+    ),
+    Measurement("eigh", "eigendecompositions: ours, kronfluence", 45, eigh),
+    Measurement("levels", "instances, tokens by position and by loss term", 50, levels),
+    Measurement("queries", "64 single queries", 50, queries),
+    Measurement("growth", "exponents with rows, length, width, queries", 40, growth),
+)
