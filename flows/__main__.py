@@ -10,8 +10,8 @@ import typer
 
 from infra_core.errors import InfraError, RequestError
 
-# Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline. Before torch is:
-# threads that wait for each other must sleep, not spin, or a busy neighbour slows small models twentyfold.
+# Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline. Before torch is
+# imported: threads that wait must sleep, not spin, or a busy neighbour slows small models twentyfold.
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
