@@ -140,7 +140,7 @@ def fit_and_score(
             NAME,
             Rows(queries),
             Rows(train),
-            per_device_query_batch_size=1,
+            per_device_query_batch_size=len(queries),  # each batch of queries is a pass over the rows
             per_device_train_batch_size=4,
             score_args=DAMPING,
         )

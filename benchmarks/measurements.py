@@ -178,14 +178,14 @@ def queries(run_side: RunSide, quick: bool) -> list[Result]:
 GROWTH_AXES = {
     "rows": (8, 16, 32),
     "length": (128, 256, 512),
-    "width": (128, 256, 512),
+    "width": (96, 192, 384),
     "queries": (2, 8, 32),
 }
 
 
 def growth(run_side: RunSide, quick: bool) -> list[Result]:
     """Fit exponents of the time of the whole, but for the eigendecomposition."""
-    small = Workload("g", "qwen2", 256, 1024, 2, heads=4, kv_heads=4, vocabulary=1024, rows=8)
+    small = Workload("g", "qwen2", 192, 768, 2, heads=4, kv_heads=4, vocabulary=1024, rows=8)
     workload = replace(small, shortest=256, longest=256)
     axes = {axis: tuple(size // 4 for size in sizes) for axis, sizes in GROWTH_AXES.items()}
     axes["queries"] = (1, 2, 4)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
@@ -21,7 +22,7 @@ class Workload:
     Attributes
     ----------
     shortest, longest
-        Row lengths are log-uniform between them, both included.
+        Row lengths are spread log-uniformly between them.
     """
 
     name: str
@@ -87,8 +88,10 @@ def query_rows(workload: Workload, count: int) -> list[TokenizedExample]:
 
 def _rows(workload: Workload, role: str, count: int) -> list[TokenizedExample]:
     random = generator(workload.seed, "benchmark", workload.name, role)
-    bounds = math.log(workload.shortest), math.log(workload.longest)
-    lengths = [round(math.exp(random.uniform(*bounds))) for _ in range(count)]
+    low, high = math.log(workload.shortest), math.log(workload.longest)
+    # Evenly spaced in the logarithm rather than drawn, so that few rows are as typical as many.
+    quantiles = random.permutation((np.arange(count) + 0.5) / count)
+    lengths = [round(math.exp(low + quantile * (high - low))) for quantile in quantiles]
     tokens = torch.Generator().manual_seed(derive_seed(workload.seed, "tokens", workload.name, role))
     return [row(torch.randint(0, workload.vocabulary, (length,), generator=tokens)) for length in lengths]
 
