@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.influence import FactorParams, by_layer, to_tensors
-from infra_core.influence.tracking import choose_modules
+from infra_core.influence.blocks import choose_blocks
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._pools import pool_rows
@@ -42,7 +42,7 @@ def fit_rows(
 
 def pending_modules(out: WorkDir, model: PreTrainedModel, params: FactorParams) -> dict[str, object]:
     """Return the tracked modules whose layer's file is still to be written, by name."""
-    layers = by_layer(choose_modules(model, params.modules))
+    layers = by_layer(choose_blocks(model, params.modules))
     pending = {name.removesuffix(SUFFIX) for name in out.pending([layer + SUFFIX for layer in layers])}
     return {name: module for layer in pending for name, module in layers[layer].items()}
 

@@ -12,11 +12,13 @@ from tasks._progress import progress
 from tasks._stage import RunContext, stage
 
 
-@stage(version=1)
+@stage(version=2)
 def fit_eigenbasis(
     ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, corpus: Artifact, params: FactorParams
 ) -> None:
     """Accumulate activation and gradient covariances over the fit rows and diagonalise them."""
+    if params.curvature in {"diagonal", "identity"}:  # which are in no basis but the weights' own
+        return
     model, tokenizer = load_checkpoint(ctx, checkpoint)
     pending = pending_modules(out, model, params)
     if not pending:

@@ -49,18 +49,19 @@ def qwen2(seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: objec
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):  # born zero, which would hide a forgotten bias
                 torch.nn.init.normal_(parameter, std=0.2)
-    return _in(dtype, model)
+    return in_dtype(dtype, model)
 
 
-def _in(dtype: torch.dtype, model: PreTrainedModel) -> PreTrainedModel:
+def in_dtype(dtype: torch.dtype, model: PreTrainedModel) -> PreTrainedModel:
     """Cast the model; in fp64 with torch's own norms, since transformers' compute in fp32 whatever they get.
 
     Without that a central difference of the loss is rounding noise.
     """
     if dtype == torch.float64:
         for name, norm in [(n, m) for n, m in model.named_modules() if type(m).__name__.endswith("RMSNorm")]:
-            exact = torch.nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon)
-            exact.weight = norm.weight
+            centred = hasattr(norm, "eps")  # Gemma's: its weight is added to one
+            exact = torch.nn.RMSNorm(norm.weight.shape, eps=norm.eps if centred else norm.variance_epsilon)
+            exact.weight = torch.nn.Parameter(norm.weight + 1) if centred else norm.weight
             model.set_submodule(name, exact)
     return model.to(dtype)
 
@@ -69,7 +70,7 @@ def llama(seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: objec
     """Two layers of width 32, no biases; `changes` go to the config."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _in(dtype, LlamaForCausalLM(_config(LlamaConfig, **changes)))
+        return in_dtype(dtype, LlamaForCausalLM(_config(LlamaConfig, **changes)))
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

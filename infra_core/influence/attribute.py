@@ -1,6 +1,7 @@
 """Influence of examples, spans and tokens on query groups, whose side is already done."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import polars as pl
 import torch
@@ -11,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
+from infra_core.influence.blocks import blocks_shaped, weight_tangents
 from infra_core.influence.factors import Factors
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -25,12 +27,15 @@ from infra_core.influence.passes import (
 )
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.scores import score_rows, scores_frame
-from infra_core.influence.tracking import Linear, capture, modules_shaped, track, weight_tangents
+from infra_core.influence.tracking import Tracked, capture, layer_of, track
 from infra_core.lm.batching import Batch
 from infra_core.lm.objective import target_losses
 from infra_core.recipe import ScoreParams
 
 SlopesOf = Callable[[Batch], Tensor]
+Detail = Literal["layer", "module"]
+
+PARTS: dict[Detail | None, Callable[[str], str]] = {None: lambda _name: "", "layer": layer_of, "module": str}
 
 
 def attribute(
@@ -59,6 +64,7 @@ def score_examples(
     examples: Iterable[TokenizedExample],
     params: ScoreParams,
     *,
+    detail: Detail | None = None,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
@@ -78,6 +84,9 @@ def score_examples(
         Training rows. One without scored tokens, or of a single token, has influence zero.
     params
         Token rule.
+    detail
+        ``layer`` or ``module`` gives a row for each of them, named in a further column ``part``; they sum to
+        what is given without it. Under ``loss_term`` each costs a pass of its own.
     batch_tokens
         Padded positions a batch; does not change the result beyond rounding.
     progress
@@ -90,78 +99,106 @@ def score_examples(
     """
     found: dict[int, list[dict[str, object]]] = {}
     shapes = {name: (each.shape[1], each.shape[2]) for name, each in preconditioned.directions.items()}
+    parts = {name: PARTS[detail](name) for name in shapes}
+    names = list(dict.fromkeys(parts.values()))
     with quiet(model):
-        modules = modules_shaped(model, shapes, "queries")
-        slopes_of = RULES[params.token_rule](model, modules, preconditioned)
+        tracked = track(model, blocks_shaped(model, shapes, "queries"))
+        slopes_of = RULES[params.token_rule](model, tracked, preconditioned, parts)
         for batch, rows in passing(model, examples, batch_tokens, progress):
             slopes = slopes_of(batch)
             for row, (index, example) in enumerate(zip(batch.index, rows, strict=True)):
-                found[index] = score_rows(example, preconditioned.groups, slopes[:, row, : len(example)])
-    return scores_frame([row for index in sorted(found) for row in found[index]])
+                found[index] = [
+                    scored | ({"part": name} if detail else {})
+                    for name, of_part in zip(names, slopes, strict=True)
+                    for scored in score_rows(example, preconditioned.groups, of_part[:, row, : len(example)])
+                ]
+    return scores_frame([row for index in sorted(found) for row in found[index]], detailed=bool(detail))
 
 
 def _position_rule(
-    model: nn.Module, modules: Mapping[str, Linear], preconditioned: Preconditioned
+    model: nn.Module, tracked: Tracked, preconditioned: Preconditioned, parts: Mapping[str, str]
 ) -> SlopesOf:
-    """Return δₜᵀ P aₜ summed over modules: one backward pass a batch for all groups."""
-    tracked = track(model, modules)
+    """Return δₜᵀ P aₜ summed over the blocks of each part: one backward pass a batch for all groups."""
+    numbers = {part: number for number, part in enumerate(dict.fromkeys(parts.values()))}
     n_groups = len(preconditioned.groups)
 
-    def slopes_of(batch: Batch) -> Float[Tensor, "Q B T"]:
+    def slopes_of(batch: Batch) -> Float[Tensor, "parts Q B T"]:
         positions = predicting(batch)
-        flat = _zeros(model, n_groups, int(positions.sum()))
+        flat = _zeros(model, len(numbers), n_groups, int(positions.sum()))
 
-        def on_input(_leader: str, a: Tensor) -> Tensor:
-            return a.to(flat.dtype)
+        def on_input(_leader: str, a: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return a.to(flat.dtype), at
 
-        def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
-            g = g.to(flat.dtype)
+        def on_gradient(name: str, kept: tuple[Tensor, Tensor | None], g: Tensor) -> None:
+            (a, at), g, into = kept, g.to(flat.dtype), flat[numbers[parts[name]]]
             for query, direction in enumerate(preconditioned.directions[name]):
-                flat[query] += torch.linalg.vecdot(a @ direction.mT, g)
+                terms = torch.linalg.vecdot(a @ direction.mT, g)
+                if at is None:
+                    into[query] += terms
+                else:
+                    into[query].index_add_(0, at, terms)
 
-        with capture(tracked, positions, on_input, on_gradient):
+        with capture(model, tracked, positions, on_input, on_gradient):
             differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
-        slopes = _zeros(model, n_groups, *batch.ids.shape)
+        slopes = _zeros(model, len(numbers), n_groups, *batch.ids.shape)
         # Position t-1 predicts token t, and entry t is about token t.
-        slopes[:, :, 1:][:, positions[:, :-1]] = flat
+        slopes[..., 1:][..., positions[:, :-1]] = flat
         return slopes
 
     return slopes_of
 
 
 def _loss_term_rule(
-    model: nn.Module, modules: Mapping[str, Linear], preconditioned: Preconditioned
+    model: nn.Module, tracked: Tracked, preconditioned: Preconditioned, parts: Mapping[str, str]
 ) -> SlopesOf:
-    """Return d/dε Lₜ(θ + εP) of each token's own loss: one forward-mode pass a batch and group."""
+    """Return d/dε Lₜ(θ + εP) of each token's own loss: one forward-mode pass a batch, group and part."""
     n_groups = len(preconditioned.groups)
     tangents = [
-        {
-            key: tangent
-            for name, module in modules.items()
-            for key, tangent in weight_tangents(name, module, preconditioned.directions[name][query]).items()
-        }
-        for query in range(n_groups)
+        [
+            weight_tangents(
+                model,
+                {name: block for name, block in tracked.blocks.items() if parts[name] == part},
+                {name: each[query] for name, each in preconditioned.directions.items()},
+            )
+            for query in range(n_groups)
+        ]
+        for part in dict.fromkeys(parts.values())
     ]
-    weights = {key: model.get_parameter(key).detach() for key in tangents[0]}
 
-    def slopes_of(batch: Batch) -> Float[Tensor, "Q B T"]:
-        slopes = _zeros(model, n_groups, *batch.ids.shape)
-        for query in range(n_groups):
-            # Fused attention kernels have no forward-mode derivative; the plain one has.
-            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-                dual = {key: forward_ad.make_dual(weights[key], tangents[query][key]) for key in weights}
-                try:
-                    losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
-                except NotImplementedError as error:
-                    raise RequestError(
-                        "token_rule: loss_term needs forward-mode derivatives, and this model lacks one: "
-                        f'{str(error).splitlines()[0]} Load it with attn_implementation="sdpa" or '
-                        '"eager", or ask for token_rule: position'
-                    ) from error
-                slopes[query, batch.scored] = forward_ad.unpack_dual(losses).tangent
+    def slopes_of(batch: Batch) -> Float[Tensor, "parts Q B T"]:
+        slopes = _zeros(model, len(tangents), n_groups, *batch.ids.shape)
+        for part, of_part in enumerate(tangents):
+            for query, tangent in enumerate(of_part):
+                slopes[part, query, batch.scored] = _token_slopes(model, batch, tangent)
         return slopes
 
     return slopes_of
+
+
+def _token_slopes(model: nn.Module, batch: Batch, tangent: Mapping[str, Tensor]) -> Float[Tensor, " N"]:
+    """Return the derivative of every scored token's loss as the weights move along `tangent`.
+
+    Raises
+    ------
+    RequestError
+        If the model has an operation without a forward-mode derivative.
+    """
+    # Fused attention kernels have no forward-mode derivative; the plain one has.
+    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        dual = {
+            name: forward_ad.make_dual(model.get_parameter(name).detach(), moves)
+            for name, moves in tangent.items()
+        }
+        try:
+            losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
+        except NotImplementedError as error:
+            raise RequestError(
+                "token_rule: loss_term needs forward-mode derivatives, and this model lacks one: "
+                f'{str(error).splitlines()[0]} Load it with attn_implementation="sdpa" or '
+                '"eager", or ask for token_rule: position'
+            ) from error
+        slopes = forward_ad.unpack_dual(losses).tangent
+    return torch.zeros_like(losses) if slopes is None else slopes
 
 
 def _zeros(model: nn.Module, *shape: int) -> Tensor:
@@ -169,8 +206,8 @@ def _zeros(model: nn.Module, *shape: int) -> Tensor:
     return torch.zeros(shape, dtype=wide(parameter.dtype), device=parameter.device)
 
 
-RULES: dict[str, Callable[[nn.Module, Mapping[str, Linear], Preconditioned], SlopesOf]] = {
+RULES: dict[str, Callable[[nn.Module, Tracked, Preconditioned, Mapping[str, str]], SlopesOf]] = {
     "position": _position_rule,
     "loss_term": _loss_term_rule,
 }
-"""What each token rule computes: given a batch, ∇fᵀ (H + λI)⁻¹ ∇L by group, row and token predicted."""
+"""What each token rule computes: given a batch, ∇fᵀ (H + λI)⁻¹ ∇L by part, group, row and token."""

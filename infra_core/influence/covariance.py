@@ -9,20 +9,22 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError
+from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
     accumulator,
-    differentiate,
-    fisher_loss,
+    fisher_batches,
+    fisher_draws,
     fitting_rows,
-    passing,
-    predicting,
     quiet,
     require_finite,
 )
-from infra_core.influence.tracking import Tracked, capture, choose_modules, track, weight_shape
+from infra_core.influence.tracking import Tracked, track
 from infra_core.recipe import FactorParams
+
+STRIPS = 6
+"""Into how many strips a covariance is cut, so that only what lies on or above its diagonal is computed."""
 
 RESIDUAL = 1e-5
 """Largest ‖CQ − QΛ‖ / ‖C‖ that is called an eigendecomposition; a good one in fp64 has about 1e-14."""
@@ -35,32 +37,41 @@ class Covariances:
     Attributes
     ----------
     cov_a
-        By the name of the first module that sees the activations.
+        By the name of the first block that sees the activations.
     cov_g
-        By module name.
+        By block name.
     leaders
-        For each module the key of its `cov_a`.
+        For each block the key of its `cov_a`.
     n_positions
-        Positions averaged over.
+        Positions averaged over, by leader: all that predict, or those that an expert was given.
+    n_sequences
+        Rows that they were in.
     """
 
     cov_a: dict[str, Tensor]
     cov_g: dict[str, Tensor]
     leaders: dict[str, str]
-    n_positions: int
+    n_positions: dict[str, int]
+    n_sequences: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Eigenbasis:
-    """Eigenvectors of a module's two covariances, one a column, with their eigenvalues, ascending.
+    """Eigenvectors of a block's two covariances, one a column, with their eigenvalues, ascending.
 
-    Modules fed with the same tensor hold the same `q_a` and `values_a` objects.
+    Blocks fed with the same tensor hold the same `q_a` and `values_a` objects.
+
+    Attributes
+    ----------
+    positions
+        Positions of a sequence that the block is fed with, in the mean: what K-FAC multiplies by.
     """
 
     q_a: Float[Tensor, "d_in d_in"]
     q_g: Float[Tensor, "d_out d_out"]
     values_a: Float[Tensor, " d_in"]
     values_g: Float[Tensor, " d_out"]
+    positions: float
 
 
 def fit_eigenbasis(
@@ -111,44 +122,74 @@ def fit_covariances(
         If no row has a position that predicts anything, or numbers stop being finite.
     """
     with quiet(model):
-        tracked = track(model, choose_modules(model, params.modules))
-        cov_a, cov_g = _accumulators(tracked)
-        n_positions = 0
+        tracked = track(model, choose_blocks(model, params.modules))
+        cov_a, cov_g = _accumulators(model, tracked)
+        n_positions, n_sequences = dict.fromkeys(cov_a, 0), 0
 
-        def on_input(leader: str, a: Tensor) -> None:
-            a = a.to(cov_a[leader].dtype)
-            cov_a[leader].addmm_(a.mT, a)
+        def on_input(leader: str, a: Tensor, _at: Tensor | None) -> None:
+            add_gram(cov_a[leader], a.to(cov_a[leader].dtype))
+            n_positions[leader] += len(a)
 
         def on_gradient(name: str, _kept: None, g: Tensor) -> None:
-            g = g.to(cov_g[name].dtype)
-            cov_g[name].addmm_(g.mT, g)
+            add_gram(cov_g[name], g.to(cov_g[name].dtype))
 
-        for batch, rows in passing(model, fitting_rows(examples, params), batch_tokens, progress):
-            positions = predicting(batch)
-            with capture(tracked, positions, on_input, on_gradient):
-                differentiate(fisher_loss(model, batch, rows, params))
-            n_positions += int(positions.sum())
+        passes = fisher_batches(
+            model,
+            tracked,
+            fitting_rows(examples, params),
+            params,
+            lambda _positions: (on_input, on_gradient),
+            (batch_tokens, progress),
+        )
+        for _, rows in passes:
+            n_sequences += len(rows)
             require_finite(_traces(cov_a), "activations", rows)
             require_finite(_traces(cov_g), "output gradients", rows)
-    if not n_positions:
+    if not any(n_positions.values()):
         raise DataError("no example to fit factors on has two tokens or more; give examples")
-    for total in (*cov_a.values(), *cov_g.values()):
-        total /= n_positions
-    return Covariances(cov_a, cov_g, dict(tracked.leaders), n_positions)
+    for leader, total in cov_a.items():
+        _finish(total, n_positions[leader])
+    for name, total in cov_g.items():
+        _finish(total, n_positions[tracked.leaders[name]] * fisher_draws(params))
+    return Covariances(cov_a, cov_g, dict(tracked.leaders), n_positions, n_sequences)
 
 
-def _accumulators(tracked: Tracked) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _accumulators(model: nn.Module, tracked: Tracked) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     cov_a, cov_g = {}, {}
-    for name, module in tracked.modules.items():
-        d_out, d_in = weight_shape(module)
+    for name, block in tracked.blocks.items():
         if tracked.leaders[name] == name:
-            cov_a[name] = accumulator(module, d_in, d_in)
-        cov_g[name] = accumulator(module, d_out, d_out)
+            cov_a[name] = accumulator(model, block, block.d_in, block.d_in)
+        cov_g[name] = accumulator(model, block, block.d_out, block.d_out)
     return cov_a, cov_g
 
 
+def add_gram(total: Float[Tensor, "d d"], rows: Float[Tensor, "N d"]) -> None:
+    """Add rowsᵀ rows into the diagonal blocks of `total` and what lies above them: half of a full product.
+
+    Below them `total` is left as it is; see `mirror`.
+    """
+    for start, stop in _strips(len(total)):
+        total[start:stop, start:].addmm_(rows[:, start:stop].mT, rows[:, start:])
+
+
+def mirror(total: Float[Tensor, "d d"]) -> None:
+    """Copy what `add_gram` computed to the other side of the diagonal."""
+    for start, stop in _strips(len(total)):
+        total[stop:, start:stop] = total[start:stop, stop:].mT
+
+
+def _strips(width: int) -> list[tuple[int, int]]:
+    step = max(64, -(-width // STRIPS))  # narrower ones cost more in calls than they save
+    return [(start, min(start + step, width)) for start in range(0, width, step)]
+
+
+def _finish(total: Tensor, n_positions: int) -> None:
+    mirror(total)
+    total /= max(n_positions, 1)  # an expert that was given nothing has no curvature
+
+
 def _traces(covariances: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One number a module that is finite only if its covariance is: every entry is bounded by the trace."""
+    """One number a block that is finite only if its covariance is: every entry is bounded by the trace."""
     return {name: covariance.trace() for name, covariance in covariances.items()}
 
 
@@ -164,7 +205,8 @@ def eigenbases(covariances: Covariances) -> dict[str, Eigenbasis]:
             covariances.cov_g.pop(name), f"output gradients of module {name!r}"
         )
         q_a, values_a = sides_a[leader]
-        bases[name] = Eigenbasis(q_a, q_g, values_a, values_g)
+        positions = covariances.n_positions[leader] / covariances.n_sequences
+        bases[name] = Eigenbasis(q_a, q_g, values_a, values_g, positions)
     return bases
 
 

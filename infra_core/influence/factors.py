@@ -25,7 +25,8 @@ class ModuleFactors:
         :math:`\Lambda`: mean squared per-sequence gradient along each eigen-direction. Nats², per unit
         weight², per sequence.
     n_sequences
-        Training sequences averaged over.
+        Gradients averaged over: training sequences × draws of labels. 0 if the eigenvalues are K-FAC's
+        products of those of :math:`G` and :math:`A`.
 
     References
     ----------
@@ -39,12 +40,36 @@ class ModuleFactors:
     n_sequences: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DiagonalFactors:
+    """Curvature of each weight by itself, blind to how weights act together.
+
+    Attributes
+    ----------
+    eigenvalues
+        Mean squared per-sequence gradient of each weight. Nats², per unit weight², per sequence.
+    n_sequences
+        Gradients averaged over.
+    """
+
+    eigenvalues: Float[Tensor, "d_out d_in"]
+    n_sequences: int
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityFactors:
     """The identity in place of a module's curvature: influence becomes a plain gradient dot product."""
 
 
-Factors = ModuleFactors | IdentityFactors
+Factors = ModuleFactors | DiagonalFactors | IdentityFactors
+
+
+def shape_of(factors: Factors) -> tuple[int, int] | None:
+    """Return (d_out, d_in) of the block they are of, or None if they fit any."""
+    if isinstance(factors, IdentityFactors):
+        return None
+    d_out, d_in = factors.eigenvalues.shape
+    return d_out, d_in
 
 
 def precondition(
@@ -93,10 +118,16 @@ def precondition(
         raise ValueError(f"damping must be positive, got {damping}; 0.1 is the usual choice")
     if isinstance(factors, IdentityFactors):
         return gradient
-    q_a, q_g, eigenvalues = (
-        one.to(gradient.device) for one in (factors.q_a, factors.q_g, factors.eigenvalues)
-    )
-    damped = eigenvalues + damping * eigenvalues.mean()
-    if not damped.any():
-        return torch.zeros_like(gradient)
-    return q_g @ (q_g.mT @ gradient @ q_a / damped) @ q_a.mT
+    inverse = damped_inverse(factors, damping=damping).to(gradient.device)
+    if isinstance(factors, DiagonalFactors):
+        return gradient * inverse
+    q_a, q_g = factors.q_a.to(gradient.device), factors.q_g.to(gradient.device)
+    return q_g @ (q_g.mT @ gradient @ q_a * inverse) @ q_a.mT
+
+
+def damped_inverse(
+    factors: ModuleFactors | DiagonalFactors, *, damping: float
+) -> Float[Tensor, "d_out d_in"]:
+    """Return 1 / (Λ + λ) with λ = `damping` × mean Λ; zero where a block has no curvature at all."""
+    damped = factors.eigenvalues + damping * factors.eigenvalues.mean()
+    return damped.reciprocal() if damped.any() else torch.zeros_like(damped)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import nsmallest
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from torch.func import functional_call
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.tracking import Linear, output_head
+from infra_core.influence.blocks import Block, output_head, text_config
+from infra_core.influence.tracking import OnGradient, OnInput, Tracked, capture, plain_experts
 from infra_core.lm.batching import Batch, batches
 from infra_core.lm.objective import target_losses
 from infra_core.recipe import FactorParams
@@ -26,14 +28,14 @@ BATCH_TOKENS = 4096
 
 @contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """Hold the model in eval mode with frozen parameters, and give it back as it was."""
+    """Hold the model in eval mode with frozen parameters and plain experts; give it back as it was."""
     training = [module for module in model.modules() if module.training]
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), plain_experts(model):
             yield
     finally:
         for module in training:
@@ -58,10 +60,7 @@ def passing(
 
 def context_length(model: nn.Module) -> int | None:
     """Return the longest row the model was made for, or None if its config does not say."""
-    config = getattr(model, "config", None)
-    if config is not None and hasattr(config, "get_text_config"):
-        config = config.get_text_config()
-    return getattr(config, "max_position_embeddings", None)
+    return getattr(text_config(model), "max_position_embeddings", None)
 
 
 def _checked(examples: Iterable[TokenizedExample], context: int | None) -> Iterator[TokenizedExample]:
@@ -129,18 +128,69 @@ def scored_targets(batch: Batch) -> Int64[Tensor, " N"]:
     return batch.ids[batch.scored]
 
 
-def fisher_loss(
-    model: nn.Module, batch: Batch, rows: Sequence[TokenizedExample], params: FactorParams
-) -> Float[Tensor, ""]:
-    """Return the summed loss whose gradients make up the Fisher: of sampled labels, or of the data's own."""
-    logits = scored_logits(model, batch)
+def fisher_batches(
+    model: nn.Module,
+    tracked: Tracked,
+    examples: Iterable[TokenizedExample],
+    params: FactorParams,
+    hooks: Callable[[Bool[Tensor, "B T"]], tuple[OnInput[Any], OnGradient[Any]]],
+    batches_of: tuple[int, Progress | None],
+) -> Iterator[tuple[Bool[Tensor, "B T"], list[TokenizedExample]]]:
+    """Send the gradients that make up the Fisher through hooks, and yield each batch when it is done.
+
+    They are of labels that the model drew, `params.draws` times on one forward pass, or of the data's own.
+
+    Parameters
+    ----------
+    model
+        In `quiet`.
+    tracked
+        Blocks to watch.
+    examples
+        Rows to fit on.
+    params
+        Whose labels, how many draws, which seed.
+    hooks
+        Given a batch's predicting positions, what `capture` is to call for it.
+    batches_of
+        Padded positions a batch, and who is told of progress.
+
+    Yields
+    ------
+    tuple
+        The batch's predicting positions and its rows.
+    """
+    draws = fisher_draws(params)
+    for batch, rows in passing(model, examples, *batches_of):
+        positions = predicting(batch)
+        with capture(model, tracked, positions, *hooks(positions), backwards=draws):
+            logits = scored_logits(model, batch)
+            for left in reversed(range(draws)):
+                labels = _fisher_labels(logits, batch, rows, params, draw=left)
+                differentiate(target_losses(logits, labels).sum(), again=left > 0)
+        yield positions, rows
+
+
+def _fisher_labels(
+    logits: Float[Tensor, "N V"],
+    batch: Batch,
+    rows: Sequence[TokenizedExample],
+    params: FactorParams,
+    *,
+    draw: int,
+) -> Int64[Tensor, " N"]:
     if params.fisher == "empirical":
-        return target_losses(logits, scored_targets(batch)).sum()
-    return target_losses(logits, sample_labels(logits.detach(), rows, params.seed)).sum()
+        return scored_targets(batch)
+    return sample_labels(logits.detach(), rows, params.seed, draw)
 
 
-def differentiate(loss: Float[Tensor, ""]) -> None:
-    """Run the backward pass.
+def fisher_draws(params: FactorParams) -> int:
+    """Return how many times labels are drawn; the data's own are there once."""
+    return (params.draws or 1) if params.fisher == "sampled" else 1
+
+
+def differentiate(loss: Float[Tensor, ""], *, again: bool = False) -> None:
+    """Run the backward pass; `again` if another will follow on the same forward pass.
 
     Raises
     ------
@@ -149,18 +199,19 @@ def differentiate(loss: Float[Tensor, ""]) -> None:
     """
     if not loss.requires_grad:
         raise RequestError("none of the modules chosen by modules= has a part in the loss; choose others")
-    loss.backward()
+    loss.backward(retain_graph=again)
 
 
 def sample_labels(
-    logits: Float[Tensor, "N V"], rows: Sequence[TokenizedExample], seed: int
+    logits: Float[Tensor, "N V"], rows: Sequence[TokenizedExample], seed: int, draw: int = 0
 ) -> Int64[Tensor, " N"]:
     """Draw a token from the model's own distribution at every scored position.
 
-    Inverse-CDF sampling from uniforms that belong to (seed, example_id, scored token), so that an example's
-    labels do not depend on what shares its batch (but for logits that round across a boundary).
+    Inverse-CDF sampling from uniforms that belong to (seed, draw, example_id, scored token), so that an
+    example's labels do not depend on what shares its batch (but for logits that round across a boundary).
     """
-    uniforms = [generator(seed, "labels", row.example_id or "").random(int(row.scored.sum())) for row in rows]
+    name = "labels" if draw == 0 else f"labels {draw}"
+    uniforms = [generator(seed, name, row.example_id or "").random(int(row.scored.sum())) for row in rows]
     thresholds = torch.from_numpy(np.concatenate(uniforms)).to(logits.device)
     labels = []
     # In slices: the fp64 distribution of a whole batch over 150k tokens would be its largest tensor.
@@ -176,9 +227,10 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def accumulator(module: Linear, *shape: int) -> Tensor:
-    """Return zeros beside a module's weight, wide enough to add up what comes of it."""
-    return torch.zeros(shape, dtype=wide(module.weight.dtype), device=module.weight.device)
+def accumulator(model: nn.Module, block: Block, *shape: int) -> Tensor:
+    """Return zeros beside a block's weight, wide enough to add up what comes of it."""
+    weight = model.get_parameter(block.parameter)
+    return torch.zeros(shape, dtype=wide(weight.dtype), device=weight.device)
 
 
 def require_finite(sums: Mapping[str, Tensor], what: str, rows: Sequence[TokenizedExample]) -> None:

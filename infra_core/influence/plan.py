@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from infra_core.influence.tracking import choose_modules, track, weight_shape
+from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.tracking import track
 
 FP32 = 4  # bytes; covariances, bases, eigenvalues and queries are all kept so
 
@@ -76,10 +77,9 @@ def module_sizes(config: PretrainedConfig, modules: str) -> list[ModuleSize]:
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    tracked = track(model.eval(), choose_modules(model, modules))
+    tracked = track(model, choose_blocks(model.eval(), modules))
     return [
-        ModuleSize(name, *weight_shape(module), leader=tracked.leaders[name])
-        for name, module in tracked.modules.items()
+        ModuleSize(name, *block.shape, leader=tracked.leaders[name]) for name, block in tracked.blocks.items()
     ]
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.factors import Factors, IdentityFactors, precondition
+from infra_core.influence.blocks import blocks_shaped
+from infra_core.influence.factors import Factors, precondition, shape_of
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
@@ -23,7 +24,7 @@ from infra_core.influence.passes import (
     scored_targets,
     wide,
 )
-from infra_core.influence.tracking import Tracked, capture, modules_shaped, track, weight_shape
+from infra_core.influence.tracking import Tracked, capture, track
 from infra_core.lm.batching import Batch
 from infra_core.lm.objective import target_losses
 from infra_core.recipe import ScoreParams
@@ -43,6 +44,17 @@ class Preconditioned:
 
     groups: tuple[str, ...]
     directions: dict[str, Float[Tensor, "Q d_out d_in"]]
+
+    def contrast(self, plus: str, minus: str) -> "Preconditioned":
+        """Add the group ``plus - minus``: what helps the one more than the other. Needs no gradient."""
+        first, second = self.groups.index(plus), self.groups.index(minus)
+        return Preconditioned(
+            (*self.groups, f"{plus} - {minus}"),
+            {
+                name: torch.cat([each, (each[first] - each[second])[None]])
+                for name, each in self.directions.items()
+            },
+        )
 
 
 def precondition_queries(
@@ -84,20 +96,14 @@ def precondition_queries(
     if not groups:
         raise RequestError("there are no query groups to score against; give at least one")
     with quiet(model):
-        shapes = {name: _weight_shape_of(one) for name, one in factors.items()}
-        tracked = track(model, modules_shaped(model, shapes, "factors"))
+        shapes = {name: shape_of(one) for name, one in factors.items()}
+        tracked = track(model, blocks_shaped(model, shapes, "factors"))
         stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
         for group, queries in groups.items():
             gradients = _gradients(model, tracked, group, passing(model, queries, batch_tokens, progress))
             for name, gradient in gradients.items():
                 stacked[name].append(precondition(gradient, factors[name], damping=params.damping))
     return Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
-
-
-def _weight_shape_of(factors: Factors) -> tuple[int, int] | None:
-    if isinstance(factors, IdentityFactors):
-        return None
-    return len(factors.q_g), len(factors.q_a)
 
 
 def _gradients(
@@ -113,9 +119,9 @@ def _gradients(
     DataError
         If f is constant because nothing is scored, or numbers stop being finite.
     """
-    totals = {name: accumulator(module, *weight_shape(module)) for name, module in tracked.modules.items()}
+    totals = {name: accumulator(model, block, *block.shape) for name, block in tracked.blocks.items()}
 
-    def on_input(_leader: str, a: Tensor) -> Tensor:
+    def on_input(_leader: str, a: Tensor, _at: Tensor | None) -> Tensor:
         return a.to(wide(a.dtype))
 
     def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
@@ -123,7 +129,7 @@ def _gradients(
 
     n_queries = n_scored = 0
     for batch, rows in batches:
-        with capture(tracked, predicting(batch), on_input, on_gradient):
+        with capture(model, tracked, predicting(batch), on_input, on_gradient):
             differentiate(-target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())

@@ -64,9 +64,10 @@ def span_sums(tokens: Float[Tensor, " T"], example: TokenizedExample) -> Float[T
     return torch.stack([tokens[span.start : span.stop].sum() for span in example.spans])
 
 
-def scores_frame(rows: Sequence[dict[str, object]]) -> pl.DataFrame:
-    """Return rows as a frame of the SCORES schema."""
-    return pl.DataFrame(rows, schema=dict(SCORES), orient="row")
+def scores_frame(rows: Sequence[dict[str, object]], *, detailed: bool = False) -> pl.DataFrame:
+    """Return rows as a frame of the SCORES schema, with the column `part` behind it if `detailed`."""
+    schema = dict(SCORES) | ({"part": pl.String()} if detailed else {})
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def ranked(scores: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from infra_core.influence.covariance import Eigenbasis
-from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors
+from infra_core.influence.factors import DiagonalFactors, Factors, IdentityFactors, ModuleFactors
 
 IDENTITY = "identity"
 
@@ -54,12 +54,16 @@ def _by_module(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def bases_from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Eigenbasis]:
-    """Return the bases that `to_tensors` laid out, by module name in alphabetical order."""
-    return {name: Eigenbasis(**found) for name, found in _by_module(tensors).items()}
+    """Return the bases that `to_tensors` laid out, by block name in alphabetical order."""
+    return {name: _basis(**found) for name, found in _by_module(tensors).items()}
+
+
+def _basis(positions: Tensor, **found: Tensor) -> Eigenbasis:
+    return Eigenbasis(**found, positions=float(positions))
 
 
 def factors_from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Factors]:
-    """Return the factors that `to_tensors` laid out, by module name in alphabetical order."""
+    """Return the factors that `to_tensors` laid out, by block name in alphabetical order."""
     return {name: _factors(found) for name, found in _by_module(tensors).items()}
 
 
@@ -67,4 +71,6 @@ def _factors(found: Mapping[str, Tensor]) -> Factors:
     if IDENTITY in found:
         return IdentityFactors()
     n_sequences = int(found["n_sequences"])
+    if "q_a" not in found:
+        return DiagonalFactors(found["eigenvalues"], n_sequences)
     return ModuleFactors(found["q_a"], found["q_g"], found["eigenvalues"], n_sequences)

@@ -1,164 +1,54 @@
-"""Choose linear modules, and watch what goes into them and what gradient comes back.
+"""Watch what goes into linear maps and what gradient comes back.
 
-A module's weight gradient over positions t is Σ δₜ aₜᵀ, with input activations a and output gradients δ; so
-both are all an engine needs, and the weights themselves stay frozen. Modules fed with the same tensor
+A block's weight gradient over positions t is Σ δₜ aₜᵀ, with input activations a and output gradients δ; so
+both are all an engine needs, and the weights themselves stay frozen. Blocks fed with the same tensor
 (q, k and v; gate and up) share their activations, and with them everything computed from them.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
-from infra_core.errors import DataError, RequestError
+from infra_core.errors import RequestError
+from infra_core.influence.blocks import Block, is_experts
 
 T = TypeVar("T")
 Kept = TypeVar("Kept")
 
-Linear = nn.Linear | Conv1D
-
-CHOICES = {
-    "mlp": r"(^|\.)(mlp|feed_forward|ffn|fc1|fc2)(\.|$)",
-    "attention": r"(^|\.)(self_attn|attn|attention|self_attention)(\.|$)",
-    "all": r"",
-}
-"""Names of choices and the module names they mean; any other choice is itself a regular expression."""
-
-HEADS = ("lm_head", "embed_out", "score", "classifier")
+OnInput = Callable[[str, Tensor, Tensor | None], Kept]
+OnGradient = Callable[[str, Kept, Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """Linear modules of a model, and which of them see the same input.
+    """Blocks of a model, and which of them see the same input.
 
     Attributes
     ----------
-    modules
+    blocks
         By name, in the model's order.
     leaders
-        For each module the first module fed with the same tensor; itself if it shares with none before it.
+        For each block the first block fed with the same tensor; itself if it shares with none before it.
     """
 
-    modules: dict[str, Linear]
+    blocks: dict[str, Block]
     leaders: dict[str, str]
 
-
-def choose_modules(model: nn.Module, choice: str) -> dict[str, Linear]:
-    """Return the linear modules meant by `choice`, never the embedding or the output head.
-
-    Parameters
-    ----------
-    model
-        Any model of `nn.Linear` or transformers' `Conv1D` modules.
-    choice
-        ``mlp``, ``attention``, ``all``, or a regular expression searched for in module names.
-
-    Returns
-    -------
-    dict
-        Modules by name, in the model's order.
-
-    Raises
-    ------
-    RequestError
-        If `choice` is no regular expression, or matches nothing; the message lists what there is.
-    """
-    try:
-        pattern = re.compile(CHOICES.get(choice, choice))
-    except re.error as error:
-        raise RequestError(f"modules={choice!r} is no regular expression: {error}") from error
-    linear = _linear_modules(model)
-    chosen = {name: module for name, module in linear.items() if pattern.search(name)}
-    if not chosen:
-        kinds = sorted({re.sub(r"\.\d+\.", ".*.", name) for name in linear})
-        raise RequestError(
-            f"no linear module matches modules={choice!r}; choose one of {sorted(CHOICES)} or a regular "
-            f"expression over the names of this model: {', '.join(kinds) or 'it has no linear module'}"
-        )
-    return chosen
+    def led(self, leader: str) -> list[str]:
+        """Return the blocks that a leader leads, itself included."""
+        return [name for name, first in self.leaders.items() if first == leader]
 
 
-def output_head(model: nn.Module) -> nn.Module | None:
-    """Return the module that makes logits, or None if the model does not say."""
-    return model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
-
-
-def _linear_modules(model: nn.Module) -> dict[str, Linear]:
-    """Return every linear module but the output head, which is tied or far wider than the rest."""
-    output = output_head(model)
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, Linear) and module is not output and name.rpartition(".")[2] not in HEADS
-    }
-
-
-def modules_shaped(
-    model: nn.Module, shapes: Mapping[str, tuple[int, int] | None], made_for: str
-) -> dict[str, Linear]:
-    """Return the named modules after checking that what was made for them fits.
-
-    Parameters
-    ----------
-    model
-        The model they should be in.
-    shapes
-        By module name: (d_out, d_in) as `weight_shape` counts, or None to take any.
-    made_for
-        What has these shapes, for the message.
-
-    Returns
-    -------
-    dict
-        By module name, in the order of `shapes`.
-
-    Raises
-    ------
-    DataError
-        If a module is missing or of another shape: it was made for another model.
-    """
-    linear = _linear_modules(model)
-    for name, shape in shapes.items():
-        if name not in linear:
-            raise DataError(
-                f"{made_for} name module {name!r}, which this model lacks; use the one they are of"
-            )
-        if shape not in {None, weight_shape(linear[name])}:
-            raise DataError(
-                f"{made_for} of module {name!r} are for a weight of {shape} (d_out, d_in with bias) but the "
-                f"model has {weight_shape(linear[name])}; use the model they are of"
-            )
-    return {name: linear[name] for name in shapes}
-
-
-def weight_shape(module: Linear) -> tuple[int, int]:
-    """Return (d_out, d_in) of a linear module; a bias counts as one more input that is always 1."""
-    weight = module.weight
-    d_out, d_in = reversed(weight.shape) if isinstance(module, Conv1D) else weight.shape
-    return d_out, d_in + (module.bias is not None)
-
-
-def weight_tangents(name: str, module: Linear, direction: Float[Tensor, "d_out d_in"]) -> dict[str, Tensor]:
-    """Split a direction in homogeneous form into one per parameter, by the parameters' full names."""
-    bias = module.bias is not None
-    weight = direction[:, :-1] if bias else direction
-    tangents = {f"{name}.weight": weight.mT if isinstance(module, Conv1D) else weight}
-    if bias:
-        tangents[f"{name}.bias"] = direction[:, -1]
-    return {key: value.to(module.weight.dtype).contiguous() for key, value in tangents.items()}
-
-
-def track(model: nn.Module, modules: Mapping[str, Linear]) -> Tracked:
-    """Run the model once over two tokens to see which modules are fed with the same tensor.
+def track(model: nn.Module, blocks: Mapping[str, Block]) -> Tracked:
+    """Run the model once over two tokens to see which blocks are fed with the same tensor.
 
     Raises
     ------
@@ -168,92 +58,214 @@ def track(model: nn.Module, modules: Mapping[str, Linear]) -> Tracked:
     inputs: dict[str, Tensor] = {}  # kept until the end, so that no identity is used twice
     calls: Counter[str] = Counter()
 
-    def look(name: str, _module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> None:
-        inputs[name] = args[0]
-        calls[name] += 1
+    def look(site: str, _module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> None:
+        inputs[site] = args[0]
+        calls[site] += 1
 
-    handles = [module.register_forward_hook(partial(look, name)) for name, module in modules.items()]
+    sites = {block.site: block for block in blocks.values()}
+    handles = [model.get_submodule(site).register_forward_hook(partial(look, site)) for site in sites]
     try:
-        with torch.no_grad():
-            device = next(model.parameters()).device
-            ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
-            # transformers would look into the mask it builds, which meta tensors forbid: give them one.
-            mask = torch.ones(1, 1, 2, 2, dtype=torch.bool, device=device) if device.type == "meta" else None
-            model(input_ids=ids, attention_mask=mask, use_cache=False)
+        shape = _look_once(model)
     finally:
         for handle in handles:
             handle.remove()
-    first: dict[tuple[int, bool], str] = {}
-    leaders = {}
-    for name, module in modules.items():
-        if calls[name] != 1 or inputs[name].shape[:-1] != ids.shape:
-            seen = f"inputs of shape {tuple(inputs[name].shape)}" if name in inputs else "no input"
+    for site, block in sites.items():
+        rows = shape if block.expert is None else (shape[0] * shape[1],)
+        if calls[site] != 1 or inputs[site].shape[:-1] != rows:
+            seen = f"inputs of shape {tuple(inputs[site].shape)}" if site in inputs else "no input"
             raise RequestError(
-                f"module {name!r} is called {calls[name]} times a forward pass and sees {seen}; only modules "
+                f"module {site!r} is called {calls[site]} times a forward pass and sees {seen}; only modules "
                 "called once, with rows × positions × width, can be tracked: leave it out with a regular "
                 "expression in modules="
             )
-        # A bias adds a column of ones, so modules with and without one do not share their activations.
-        leaders[name] = first.setdefault((id(inputs[name]), module.bias is not None), name)
-    return Tracked(dict(modules), leaders)
+    first: dict[tuple[object, ...], str] = {}
+    leaders = {}
+    for name, block in blocks.items():
+        # A bias adds a column of ones, so blocks with and without one do not share their activations. What
+        # goes up or down in an expert is its own.
+        expert = () if block.expert is None else (block.parameter, block.expert)
+        leaders[name] = first.setdefault((id(inputs[block.site]), block.bias is not None, *expert), name)
+    return Tracked(dict(blocks), leaders)
+
+
+def _look_once(model: nn.Module) -> torch.Size:
+    device = next(model.parameters()).device
+    ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
+    # transformers would look into the mask it builds, which meta tensors forbid: give them one.
+    mask = torch.ones(1, 1, 2, 2, dtype=torch.bool, device=device) if device.type == "meta" else None
+    with torch.no_grad(), plain_experts(model):
+        model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return ids.shape
 
 
 @contextmanager
 def capture(
+    model: nn.Module,
     tracked: Tracked,
     positions: Bool[Tensor, "B T"],
-    on_input: Callable[[str, Tensor], Kept],
-    on_gradient: Callable[[str, Kept, Tensor], None],
+    on_input: OnInput[Kept],
+    on_gradient: OnGradient[Kept],
+    *,
+    backwards: int = 1,
 ) -> Iterator[None]:
-    """Hand over activations in the forward pass and output gradients in the backward pass inside it.
+    """Hand over activations in the forward pass and output gradients in the backward passes inside it.
 
     Both come flat, one row for each true entry of `positions` in reading order, a bias as a last
     column of ones. The backward pass goes no deeper than the lowest tracked module.
 
     Parameters
     ----------
+    model
+        That is about to run.
     tracked
-        Modules to watch.
+        Blocks to watch.
     positions
         Which positions of the batch count: real ones that predict something.
     on_input
-        Called with a leader's name and its activations; what it returns is kept until the
-        gradients of all modules it leads have come, and then forgotten.
+        Called with a leader's name, its activations, and which of the counting positions they are (None for
+        all; an expert sees only the tokens sent to it). What it returns is kept until the gradients of all
+        blocks it leads have come, and then forgotten.
     on_gradient
-        Called with a module's name, what `on_input` returned for its leader, and its output gradients.
+        Called with a block's name, what `on_input` returned for its leader, and its output gradients.
+    backwards
+        How many backward passes will follow the forward pass.
     """
-    kept: dict[str, Kept] = {}
-    waiting = Counter(tracked.leaders.values())
+    watch = _Watch(tracked, positions, on_input, on_gradient, backwards)
+    with ExitStack() as hooks:
+        for site, members in watch.sites.items():
+            module = model.get_submodule(site)
+            if is_experts(module):
+                forward = partial(experts_forward, module, partial(watch.expert, site))
+                hooks.enter_context(_forward_of(module, forward))
+            else:
+                handle = module.register_forward_hook(partial(watch.linear, members))
+                hooks.callback(handle.remove)
+        yield
 
-    def forward(name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        leader = tracked.leaders[name]
-        if name == leader:
-            kept[leader] = on_input(leader, _with_ones(args[0].detach()[positions], module.bias is not None))
+
+class _Watch:
+    """What hooks do: hand over inputs once, gradients as they come, and forget what is no longer needed."""
+
+    def __init__(
+        self,
+        tracked: Tracked,
+        positions: Bool[Tensor, "B T"],
+        on_input: OnInput[Any],
+        on_gradient: OnGradient[Any],
+        backwards: int,
+    ) -> None:
+        self.tracked, self.positions = tracked, positions
+        self.on_input, self.on_gradient = on_input, on_gradient
+        self.kept: dict[str, Any] = {}
+        self.waiting = Counter(tracked.leaders.values())
+        for leader in self.waiting:
+            self.waiting[leader] *= backwards
+        self.sites: dict[str, list[Block]] = {}
+        for block in tracked.blocks.values():
+            self.sites.setdefault(block.site, []).append(block)
+        # Where each position of the batch stands among those that count.
+        self.rank = positions.flatten().cumsum(0) - 1
+
+    def linear(
+        self, members: list[Block], _module: nn.Module, args: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        self._enter(members, args[0].detach()[self.positions], None)
         if not output.requires_grad:  # nothing below wants a gradient, so this is where backward stops
             output.requires_grad_()
-        output.register_hook(partial(backward, name))
+        output.register_hook(lambda gradient: self._leave(members, gradient[self.positions]))
 
-    def backward(name: str, gradient: Tensor) -> None:
-        leader = tracked.leaders[name]
-        on_gradient(name, kept[leader], gradient[positions])
-        waiting[leader] -= 1
-        if not waiting[leader]:
-            del kept[leader]
+    def expert(
+        self, site: str, parameter: str, expert: int, tokens: Tensor, a: Tensor, output: Tensor
+    ) -> None:
+        members = [
+            block
+            for block in self.sites[site]
+            if block.expert == expert and block.parameter == f"{site}.{parameter}"
+        ]
+        if not members:
+            return
+        counting = self.positions.flatten()[tokens]
+        self._enter(members, a.detach()[counting], self.rank[tokens[counting]])
+        if not output.requires_grad:
+            output.requires_grad_()
+        output.register_hook(lambda gradient: self._leave(members, gradient[counting]))
 
-    handles = [m.register_forward_hook(partial(forward, name)) for name, m in tracked.modules.items()]
+    def _enter(self, members: list[Block], a: Tensor, at: Tensor | None) -> None:
+        for block in members:
+            if self.tracked.leaders[block.name] == block.name:
+                rows = torch.cat([a, a.new_ones(len(a), 1)], dim=1) if block.bias else a
+                self.kept[block.name] = self.on_input(block.name, rows, at)
+
+    def _leave(self, members: list[Block], gradient: Tensor) -> None:
+        for block in members:
+            leader = self.tracked.leaders[block.name]
+            self.on_gradient(block.name, self.kept[leader], gradient[:, block.outputs])
+            self.waiting[leader] -= 1
+            if not self.waiting[leader]:
+                del self.kept[leader]
+
+
+@contextmanager
+def plain_experts(model: nn.Module) -> Iterator[None]:
+    """Run experts one after the other in plain operations, which every derivative passes through."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            if is_experts(module):
+                stack.enter_context(_forward_of(module, partial(experts_forward, module, None)))
+        yield
+
+
+@contextmanager
+def _forward_of(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Give a module another forward for a while, and what it had before after it."""
+    before = module.__dict__.get("forward")
+    module.forward = forward
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        del module.forward
+        if before is not None:
+            module.forward = before
 
 
-def _with_ones(rows: Float[Tensor, "N d"], bias: bool) -> Float[Tensor, "N d_in"]:
-    return torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1) if bias else rows
+def experts_forward(
+    module: Any,
+    watch: Callable[[str, int, Tensor, Tensor, Tensor], None] | None,
+    hidden_states: Float[Tensor, "N d"],
+    top_k_index: Int64[Tensor, "N k"],
+    top_k_weights: Float[Tensor, "N k"],
+) -> Float[Tensor, "N d"]:
+    """Return the weighted sum of every token's experts.
+
+    Parameters
+    ----------
+    module
+        As `is_experts` knows them.
+    watch
+        Called with the parameter's name, the expert, the tokens sent to it in reading order, what goes into
+        that parameter's product and what comes out of it.
+    hidden_states, top_k_index, top_k_weights
+        As the model hands them over.
+    """
+    total = torch.zeros_like(hidden_states)
+    for expert in range(module.gate_up_proj.shape[0]):
+        tokens, slot = torch.where(top_k_index == expert)
+        if not len(tokens):
+            continue
+        a = hidden_states[tokens]
+        inner = nn.functional.linear(a, module.gate_up_proj[expert])
+        if watch:
+            watch("gate_up_proj", expert, tokens, a, inner)
+        gated = module._apply_gate(inner)
+        output = nn.functional.linear(gated, module.down_proj[expert])
+        if watch:
+            watch("down_proj", expert, tokens, gated, output)
+        total = total.index_add(0, tokens, (output * top_k_weights[tokens, slot, None]).to(total.dtype))
+    return total
 
 
 def by_layer(values: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """Group a mapping over module names by layer: the name up to its first number.
+    """Group a mapping over block names by layer: the name up to its first number.
 
     Examples
     --------
@@ -262,6 +274,11 @@ def by_layer(values: Mapping[str, T]) -> dict[str, dict[str, T]]:
     """
     layers: dict[str, dict[str, T]] = {}
     for name, value in values.items():
-        found = re.match(r".*?\.\d+(?=\.)", name)
-        layers.setdefault(found[0] if found else name, {})[name] = value
+        layers.setdefault(layer_of(name), {})[name] = value
     return layers
+
+
+def layer_of(name: str) -> str:
+    """Return the layer a block is in: its name up to the first number."""
+    found = re.match(r".*?\.\d+(?=\.)", name)
+    return found[0] if found else name

@@ -23,8 +23,9 @@ class FactorParams(Params):
     """Curvature of the loss in the tracked modules."""
 
     modules: ModuleChoice = "mlp"
-    curvature: Literal["ekfac", "identity"] = "ekfac"
+    curvature: Literal["ekfac", "kfac", "diagonal", "identity"] = "ekfac"
     fisher: Literal["sampled", "empirical"] = "sampled"
+    draws: Count | None = None  # of labels at each position, if sampled; one by default
     sequences: Count | None = None  # training rows to fit on; all by default
     seed: int = 0
 

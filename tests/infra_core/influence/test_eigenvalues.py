@@ -2,12 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from infra_core.errors import DataError
 from infra_core.influence import FactorParams, IdentityFactors, fit_eigenbasis, fit_factors
-from infra_core.influence.eigenvalues import add_squared_gradients
 from tests import tiny
 from tests.oracles import dense, loop
 
@@ -47,28 +44,6 @@ def test_kfac_and_ekfac_are_exact_for_a_single_position():
     ekfac = dense.in_basis(factors.q_g, factors.q_a, factors.eigenvalues)
     torch.testing.assert_close(kfac, exact)
     torch.testing.assert_close(ekfac, exact)
-
-
-@given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=4),
-    st.integers(1, 4),
-    st.integers(1, 4),
-    st.integers(0, 99),
-)
-@settings(max_examples=50, deadline=None)
-def test_every_order_of_rotating_gives_the_same_squares(lengths, d_in, d_out, seed):
-    random = torch.Generator().manual_seed(seed)
-    a, g, q_a, q_g = (
-        torch.randn(shape, generator=random, dtype=torch.float64)
-        for shape in ((sum(lengths), d_in), (sum(lengths), d_out), (d_in, d_in), (d_out, d_out))
-    )
-    totals = [torch.zeros(d_out, d_in, dtype=torch.float64) for _ in range(4)]
-    add_squared_gradients(totals[0], a, g, lengths, q_a=q_a, q_g=q_g)
-    add_squared_gradients(totals[1], a @ q_a, g, lengths, q_a=None, q_g=q_g)
-    add_squared_gradients(totals[2], a, g @ q_g, lengths, q_a=q_a, q_g=None)
-    add_squared_gradients(totals[3], a @ q_a, g @ q_g, lengths, q_a=None, q_g=None)
-    for total in totals[1:]:
-        torch.testing.assert_close(total, totals[0], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("fisher", ["sampled", "empirical"])

@@ -5,15 +5,9 @@ import torch
 from torch import nn
 
 from infra_core.errors import DataError, RequestError
+from infra_core.influence.blocks import blocks_shaped, choose_blocks
 from infra_core.influence.passes import predicting, quiet, scored_logits, scored_targets
-from infra_core.influence.tracking import (
-    by_layer,
-    capture,
-    choose_modules,
-    modules_shaped,
-    track,
-    weight_shape,
-)
+from infra_core.influence.tracking import by_layer, capture, track
 from infra_core.lm.batching import collate
 from infra_core.lm.objective import target_losses
 from tests import tiny
@@ -24,7 +18,7 @@ from tests.oracles import loop
     ("choice", "a_layer"), [("mlp", 3), ("attention", 4), ("all", 7), ("up_proj|v_proj", 2)]
 )
 def test_a_choice_tracks_these_modules_of_every_layer_and_never_the_head(choice, a_layer):
-    chosen = choose_modules(tiny.qwen2(), choice)
+    chosen = choose_blocks(tiny.qwen2(), choice)
     assert len(chosen) == 2 * a_layer
     assert "lm_head" not in chosen
 
@@ -34,12 +28,12 @@ def test_a_choice_that_means_nothing_is_refused_with_what_there_is(choice):
     with pytest.raises(
         RequestError, match=r"modules='.*(model\.layers\.\*\.mlp\.up_proj|no regular expression)"
     ):
-        choose_modules(tiny.llama(), choice)
+        choose_blocks(tiny.llama(), choice)
 
 
 def test_modules_fed_with_the_same_tensor_share_a_leader():
     model = tiny.qwen2()
-    leaders = track(model, choose_modules(model, "all")).leaders
+    leaders = track(model, choose_blocks(model, "all")).leaders
     first = {
         name.removeprefix("model.layers.0."): leader for name, leader in leaders.items() if ".0." in name
     }
@@ -59,7 +53,7 @@ def test_modules_with_and_without_a_bias_do_not_share_activations():
     model = tiny.llama()
     gate = model.model.layers[0].mlp.gate_proj
     gate.bias = nn.Parameter(torch.zeros(48))
-    leaders = track(model, choose_modules(model, "mlp")).leaders
+    leaders = track(model, choose_blocks(model, "mlp")).leaders
     assert leaders["model.layers.0.mlp.up_proj"] == "model.layers.0.mlp.up_proj"
     assert leaders["model.layers.1.mlp.up_proj"] == "model.layers.1.mlp.gate_proj"
 
@@ -68,15 +62,15 @@ def test_a_module_that_is_never_called_is_refused_by_name():
     model = tiny.llama()
     model.model.layers[1].mlp.spare_proj = nn.Linear(3, 3)
     with pytest.raises(RequestError, match=r"layers\.1\.mlp\.spare_proj' is called 0 times .* no input"):
-        track(model, choose_modules(model, "mlp"))
+        track(model, choose_blocks(model, "mlp"))
 
 
 def test_what_was_made_for_another_model_is_refused():
     model = tiny.llama()
     with pytest.raises(DataError, match="factors name module 'nowhere'"):
-        modules_shaped(model, {"nowhere": None}, "factors")
+        blocks_shaped(model, {"nowhere": None}, "factors")
     with pytest.raises(DataError, match=r"factors of .*up_proj' are for a weight of \(7, 7\) .*\(48, 32\)"):
-        modules_shaped(model, {"model.layers.0.mlp.up_proj": (7, 7)}, "factors")
+        blocks_shaped(model, {"model.layers.0.mlp.up_proj": (7, 7)}, "factors")
 
 
 def captured_gradients(model, tracked, examples):
@@ -88,7 +82,7 @@ def captured_gradients(model, tracked, examples):
         lengths = positions.sum(1).tolist()
         found[name] = [g_b.T @ a_b for g_b, a_b in zip(g.split(lengths), a.split(lengths), strict=True)]
 
-    with quiet(model), capture(tracked, positions, lambda _leader, a: a, on_gradient):
+    with quiet(model), capture(model, tracked, positions, lambda _leader, a, _at: a, on_gradient):
         target_losses(scored_logits(model, batch), scored_targets(batch)).sum().backward()
     return found
 
@@ -97,12 +91,12 @@ def captured_gradients(model, tracked, examples):
 def test_captured_gradients_are_those_of_autograd_for_every_example_of_a_padded_batch(make):
     model = make(dtype=torch.float64)
     examples = tiny.examples((9, 4, 7, 2))
-    tracked = track(model, choose_modules(model, "all"))
+    tracked = track(model, choose_blocks(model, "all"))
     found = captured_gradients(model, tracked, examples)
     for row, example in enumerate(examples):
-        expected = loop.loss_gradients(model, list(tracked.modules), example.ids, example.scored)
+        expected = loop.loss_gradients(model, list(tracked.blocks), example.ids, example.scored)
         for name, gradient in expected.items():
-            assert gradient.shape == weight_shape(tracked.modules[name])
+            assert gradient.shape == tracked.blocks[name].shape
             torch.testing.assert_close(found[name][row], gradient, rtol=1e-9, atol=1e-11)
 
 
@@ -114,7 +108,7 @@ def test_backward_stops_at_the_lowest_tracked_module_and_computes_no_weight_grad
 
     model.model.layers[0].mlp.down_proj.register_forward_hook(look("below"))
     model.model.layers[1].post_attention_layernorm.register_forward_hook(look("just below"))
-    tracked = track(model, choose_modules(model, r"layers\.1\.mlp"))
+    tracked = track(model, choose_blocks(model, r"layers\.1\.mlp"))
     captured_gradients(model, tracked, tiny.examples())
     assert needed == {"below": False, "just below": False}
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -125,13 +119,13 @@ def test_the_model_is_given_back_as_it_was():
     model.model.layers[0].eval()
     model.model.norm.weight.requires_grad_(False)
     before = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
-    captured_gradients(model, track(model, choose_modules(model, "all")), tiny.examples())
+    captured_gradients(model, track(model, choose_blocks(model, "all")), tiny.examples())
     assert before == ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_layers_are_the_names_up_to_their_first_number():
-    chosen = choose_modules(tiny.llama(), "mlp")
+    chosen = choose_blocks(tiny.llama(), "mlp")
     assert {layer: len(found) for layer, found in by_layer(chosen).items()} == {
         "model.layers.0": 3,
         "model.layers.1": 3,

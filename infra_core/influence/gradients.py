@@ -1,0 +1,111 @@
+"""Weight gradients of single sequences, one at a time, as they are or in a block's eigenbasis.
+
+Corrected eigenvalues, self-influence and compressed queries all look at each sequence's own gradient; none of
+them may hold the gradients of a batch at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from infra_core.influence.covariance import Eigenbasis
+from infra_core.influence.factors import ModuleFactors
+from infra_core.influence.passes import wide
+from infra_core.influence.tracking import OnGradient, OnInput, Tracked
+
+Each = Callable[[str, int, Tensor], None]
+"""Called with a block's name, the row of the batch, and the gradient of that row's loss by the block."""
+
+
+Basis = Eigenbasis | ModuleFactors
+"""What rotates a block's two sides."""
+
+
+class Rows(NamedTuple):
+    """Activations of a leader, sequence after sequence."""
+
+    a: Float[Tensor, "N d_in"]
+    lengths: list[int]
+    rotated: bool
+
+
+def gradient_hooks(
+    tracked: Tracked, bases: Mapping[str, Basis | None], each: Each
+) -> Callable[[Bool[Tensor, "B T"]], tuple[OnInput[Rows], OnGradient[Rows]]]:
+    """Return what makes the hooks of a batch, given its predicting positions.
+
+    Rotating tokens costs d² a token, once for all blocks that share them; rotating gradients instead costs d²
+    for each of the other side's rows. Whichever is less is done, side by side and batch by batch.
+
+    Parameters
+    ----------
+    tracked
+        Blocks to watch.
+    bases
+        By block name; None leaves a block's gradients as they are.
+    each
+        Given every sequence's gradient in turn, d_out × d_in, in the basis where there is one. It must not
+        keep it.
+    """
+    widths = {
+        leader: sum(tracked.blocks[name].d_out for name in tracked.led(leader))
+        for leader in set(tracked.leaders.values())
+    }
+
+    def hooks(positions: Bool[Tensor, "B T"]) -> tuple[OnInput[Rows], OnGradient[Rows]]:
+        row_of = positions.nonzero()[:, 0]
+
+        def on_input(leader: str, a: Tensor, at: Tensor | None) -> Rows:
+            rows = row_of if at is None else row_of[at]
+            lengths: list[int] = torch.bincount(rows, minlength=len(positions)).tolist()
+            a, basis = a.to(wide(a.dtype)), bases[leader]
+            rotate = basis is not None and len(a) <= len(positions) * widths[leader]
+            return Rows(a @ basis.q_a.to(a) if basis is not None and rotate else a, lengths, rotate)
+
+        def on_gradient(name: str, kept: Rows, g: Tensor) -> None:
+            g, basis = g.to(kept.a.dtype), bases[name]
+            q_a = basis.q_a.to(g) if basis is not None and not kept.rotated else None
+            q_g = basis.q_g.to(g) if basis is not None else None
+            for row, gradient in sequence_gradients(kept.a, g, kept.lengths, q_a=q_a, q_g=q_g):
+                each(name, row, gradient)
+
+        return on_input, on_gradient
+
+    return hooks
+
+
+def sequence_gradients(
+    a: Float[Tensor, "N d_in"],
+    g: Float[Tensor, "N d_out"],
+    lengths: list[int],
+    *,
+    q_a: Float[Tensor, "d_in d_in"] | None,
+    q_g: Float[Tensor, "d_out d_out"] | None,
+) -> Iterator[tuple[int, Float[Tensor, "d_out d_in"]]]:
+    """Yield Q_Gᵀ G_b Q_A of every sequence b that has rows, with G_b = Σ δₜ aₜᵀ over them.
+
+    One gradient exists at a time, whatever the batch, and it is overwritten by the next.
+
+    Parameters
+    ----------
+    a, g
+        Activations and output gradients, sequence after sequence.
+    lengths
+        Rows of each sequence.
+    q_a
+        Basis of the activations; None where `a` is already rotated, or is to stay as it is.
+    q_g
+        Basis of the output gradients; None likewise.
+    """
+    if q_g is not None and len(a) <= len(lengths) * a.shape[1]:
+        g, q_g = g @ q_g, None
+    gradient = a.new_empty(g.shape[1], a.shape[1])
+    for row, (a_b, g_b) in enumerate(zip(a.split(lengths), g.split(lengths), strict=True)):
+        if not len(a_b):
+            continue
+        torch.mm(g_b.mT, a_b, out=gradient)
+        rotated = gradient if q_a is None else gradient @ q_a
+        yield row, rotated if q_g is None else q_g.mT @ rotated
