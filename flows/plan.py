@@ -10,19 +10,28 @@ from tasks.ingest import source_volume
 
 ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
 ASSUMED_QUESTIONS = 400  # of a remote benchmark
+CHARACTERS = 2.7  # a token of maths and code; `smollm2` has 2.6, chat template included
 
 
-def plan_recipe(given: Recipe, memory: str = "", devices: int = 1) -> Plan:
-    """Return the plan of a recipe: for this machine, or for `devices` devices of `memory` each."""
-    per_token = 1.0 if isinstance(given.base.model, ScratchBase) else 4.0
+def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str = "cpu") -> Plan:
+    """Return the plan of a recipe: for this machine's device, or for `devices` devices of `memory` each."""
+    per_token = 1.0 if isinstance(given.base.model, ScratchBase) else CHARACTERS
     rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
     _, base_tokens, _ = _volume(given.base.sources, given, per_token)
-    questions, _, unknown = _volume(
-        [given.benchmarks[task] for task in given.evaluate.tasks], given, per_token
-    )
-    asked = questions if given.evaluate.questions is None else min(questions, given.evaluate.questions)
+    asked, unknown = 0, []
+    for task in given.evaluate.tasks:
+        questions, _, unsure = _volume([given.benchmarks[task]], given, per_token)
+        asked += min(_examined(given, task, questions), given.evaluate.questions or questions)
+        unknown += unsure
     volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
-    return plan(given, config_of(given.base.model), volume, machine_of(memory, devices))
+    config = config_of(given.base.model)
+    return plan(given, config, volume, machine_of(memory, devices, config, given.train.batch_tokens, device))
+
+
+def _examined(given: Recipe, task: str, questions: int) -> int:
+    """Return how many of a task's questions are left for the exam where some of them are queries."""
+    share = given.query_share if task in given.reused_questions() else None
+    return questions if share is None or share == 1 else round(questions * (1 - share))
 
 
 def _assumed_rows(source: Source) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from infra_core.corpus.clean import ingest_rows
+from infra_core.corpus.mapping import Drop, map_row, ready
 from infra_core.corpus.schema import CORPUS, DROPPED
 from infra_core.errors import DataError
 from infra_core.recipe import CleanParams, Params, Source
@@ -98,14 +99,16 @@ def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, pa
 
 
 def source_volume(source: Source) -> tuple[int, int] | None:
-    """Count rows and characters of a source that can be read here and now; None if it is remote."""
+    """Count rows, and characters that a model would read, of a source that is here; None if it is remote."""
     if "://" in source.uri and not source.uri.startswith(("made://", "file://")):
         return None
-    rows = characters = 0
+    rows, characters, mapping = 0, 0, ready(source.mapping)
     for shard in catalog(source.uri, source.revision, rows=source.rows):
         for _, raw in read_rows(shard):
-            rows += 1
-            characters += sum(len(value) for value in raw.values() if isinstance(value, str))
+            fields = map_row(raw, mapping, domain=source.domain, source=source.name, need_response=False)
+            if not isinstance(fields, Drop):
+                rows += 1
+                characters += len(fields["prompt"] or "") + len(fields["response"] or "")
     return rows, characters
 
 

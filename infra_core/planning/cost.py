@@ -1,27 +1,28 @@
-"""FLOPs, bytes and seconds of every stage, from shapes and volumes. Arithmetic only: nothing is read or run.
+"""Bytes and seconds of every stage, from shapes and volumes. Arithmetic only: nothing is read or run.
 
-Counts are of multiply-adds times two. Per token, with P weights outside the embeddings: forward 2P; backward
-of activations 2P; backward of weights 2P. Sources of the terms: Kaplan et al. 2020 (arXiv:2001.08361) for
-the model, the matrix shapes themselves for the rest.
+Counted are passes over the model, decompositions and products of factors, the optimiser, and a fixed time an
+artifact. Reading rows and judging answers are not: seconds where the rest is minutes.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
+from infra_core.evaluation.harness import BATCH_TOKENS
 from infra_core.influence.plan import FactorBytes, ModuleSize, factor_bytes, module_sizes
+from infra_core.planning.work import FP32, Amount, Machine, Shape, Work
 from infra_core.recipe import PretrainedBase, Recipe
 
-FP32, BF16 = 4, 2
+BF16 = 2
 ADAM_BYTES = 16  # per weight: fp32 master, gradient, two moments
-ACTIVATION_BYTES = 34  # per token, layer and hidden unit, kept for backward without checkpointing
-DECODE_SLOWDOWN = 8  # generation moves weights rather than multiplies them
 BATCHES = (16_384, 8192, 4096, 2048, 1024)  # positions in one pass that are tried, the largest first
 MOST_PARTITIONS = 64
 USABLE = 0.85  # of a device's memory
+ARTIFACT_SECONDS = (
+    0.8  # loading, saving, lm_eval: what `tiny` takes for one on two cores with hardly any rows
+)
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,6 @@ class Volume:
     base_tokens: int  # of the scratch base's own corpus, once
     questions: int  # exam
     assumed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One kind of device and how many of them."""
-
-    memory_bytes: int
-    devices: int
-    flops: float  # a second and device, sustained
-    basis: str  # where `flops` comes from
 
 
 @dataclass(frozen=True)
@@ -113,88 +104,138 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
     machine
         What it will run on.
     """
-    shape, sizes = _Shape.of(config), module_sizes(config, recipe.factors.modules)
+    shape, sizes = Shape.of(config), module_sizes(config, recipe.factors.modules)
     factors = factor_bytes(config, recipe.factors.modules)
     usable = USABLE * machine.memory_bytes
-    replica = shape.weights * (BF16 if _is_bf16(recipe) else FP32)
-    sharded = shape.weights * ADAM_BYTES // machine.devices
-    batch = next(
-        (size for size in BATCHES if max(replica, sharded) + shape.pass_bytes(size) <= usable), BATCHES[-1]
-    )
+    replica, sharded = _held(recipe, shape, machine.devices)
+    batch = _largest_batch(usable - max(replica, sharded), shape)
     forward = replica + shape.pass_bytes(batch)
     held = max(2 * factors.covariance, factors.basis + factors.eigenvalues) // machine.devices
     partitions = max(1, math.ceil(held / max(usable - forward, held / MOST_PARTITIONS)))
-    flops = _flops(recipe, shape, sizes, volume, partitions)
     peak = {
         "train": sharded + shape.pass_bytes(batch),
         "collect_queries": forward,
         "fit_eigenbasis": forward + 2 * factors.covariance // machine.devices // partitions,
         "fit_factors": forward + (factors.basis + factors.eigenvalues) // machine.devices // partitions,
-        "score": forward + 2 * len(recipe.queries.tasks) * factors.query // machine.devices,
+        # Directions of all groups, and of one its gradient and what preconditioning makes of it.
+        "score": forward + (_groups(recipe) + 2) * factors.query // machine.devices,
         "evaluate": forward,
     }
+    run = _Run(recipe, shape, volume, batch)
+    work = {
+        "train": run.training(),
+        "collect_queries": run.asking(),
+        **run.fitting(sizes, partitions),
+        "score": run.scoring(sizes),
+        "evaluate": run.examining(),
+    }
+    artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
     stages = tuple(
         StagePlan(
             stage,
             int(peak[stage]),
             parts := partitions if stage.startswith("fit_") else 1,
             parts,
-            round(flops[stage] / machine.flops / machine.devices, 1),
+            round(work[stage].seconds(machine) + artifacts.get(stage, 1) * ARTIFACT_SECONDS, 1),
         )
         for stage in peak
     )
     return Plan(volume, machine, factors, stages, batch)
 
 
-def _flops(
-    recipe: Recipe, shape: "_Shape", sizes: Sequence[ModuleSize], volume: Volume, partitions: int
-) -> dict[str, float]:
-    arms = len({"keep_all", *recipe.mixtures}) * recipe.train.seeds
-    trained = volume.tokens * recipe.train.epochs * arms
-    if recipe.base.train is not None:
-        trained += volume.base_tokens * recipe.base.train.epochs
-    fitted = volume.tokens * min(1.0, (recipe.factors.sequences or volume.rows) / max(volume.rows, 1))
-    tracked = sum(size.d_out * size.d_in for size in sizes)
-    per_query = 6 * shape.body if recipe.scores.token_rule == "loss_term" else 2 * tracked
-    asked = 0 if recipe.queries.objective == "reference" else recipe.queries.draws
-    drawn = asked * volume.questions * recipe.queries.max_new_tokens
-    examined = (arms + 1) * recipe.evaluate.draws * volume.questions * recipe.evaluate.max_new_tokens
-    decode = 2 * shape.body * DECODE_SLOWDOWN
-    backward = 4 * shape.body * fitted * partitions
-    return {
-        "train": 6 * shape.body * trained,
-        "collect_queries": decode * drawn,
-        "fit_eigenbasis": backward
-        + sum(2 * (size.d_out**2 + size.d_in**2) for size in sizes) * fitted
-        + sum(25 * (size.d_out**3 + size.d_in**3) for size in sizes),
-        "fit_factors": backward + sum(2 * (size.d_out**2 + size.d_in**2) for size in sizes) * fitted,
-        "score": volume.tokens * (4 * shape.body + per_query * 2 * len(recipe.queries.tasks)),
-        "evaluate": decode * examined,
-    }
-
-
-def _is_bf16(recipe: Recipe) -> bool:
+def _held(recipe: Recipe, shape: Shape, devices: int) -> tuple[int, int]:
+    """Return the bytes of a whole model on a device, and of its share in training."""
     model = recipe.base.model
-    return isinstance(model, PretrainedBase) and model.dtype == "bf16"
+    is_bf16 = isinstance(model, PretrainedBase) and model.dtype == "bf16"
+    return shape.weights * (BF16 if is_bf16 else FP32), shape.weights * ADAM_BYTES // devices
+
+
+def _largest_batch(free: float, shape: Shape) -> int:
+    # From the device's whole memory, never from what is free or fast just now: the flow takes this number,
+    # and a run that is resumed must cut its batches as before.
+    return next((size for size in BATCHES if shape.pass_bytes(size) <= free), BATCHES[-1])
+
+
+def _groups(recipe: Recipe) -> int:
+    return len({recipe.benchmarks[task].domain for task in recipe.queries.tasks})
 
 
 @dataclass(frozen=True)
-class _Shape:
-    weights: int  # all
-    body: int  # without embeddings: what every token is multiplied by
-    layers: int
-    hidden: int
-    vocabulary: int
+class _Run:
+    """The work of each stage."""
 
-    @classmethod
-    def of(cls, config: PretrainedConfig) -> "_Shape":
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        body = weights - model.get_input_embeddings().weight.numel()
-        return cls(weights, body, config.num_hidden_layers, config.hidden_size, config.vocab_size)
+    recipe: Recipe
+    shape: Shape
+    volume: Volume
+    batch: int
 
-    def pass_bytes(self, positions: int) -> int:
-        """Return what one forward and backward pass over so many positions holds."""
-        activations = self.layers * self.hidden * ACTIVATION_BYTES
-        return positions * (activations + self.vocabulary * FP32)
+    @property
+    def arms(self) -> int:
+        return len({"keep_all", *self.recipe.mixtures}) * self.recipe.train.seeds
+
+    @property
+    def length(self) -> float:
+        """Of a row, on average."""
+        return self.volume.tokens / max(self.volume.rows, 1)
+
+    def training(self) -> Work:
+        given = self.recipe.train
+        work = self._steps(self.volume.tokens * given.epochs * self.arms, given.batch_tokens)
+        if (base := self.recipe.base.train) is not None:
+            work += self._steps(self.volume.base_tokens * base.epochs, base.batch_tokens)
+        return work
+
+    def _steps(self, tokens: Amount, batch_tokens: int) -> Work:
+        steps = tokens / batch_tokens
+        passes = steps * math.ceil(batch_tokens / self.batch)
+        return (
+            self.shape.forward(tokens, self.length, passes)
+            + self.shape.backward(tokens, self.length, passes, of_weights=True)
+            + self.shape.update(steps)
+        )
+
+    def fitting(self, sizes: Sequence[ModuleSize], partitions: int) -> dict[str, Work]:
+        volume = self.volume
+        fitted = volume.tokens * min(
+            1.0, (self.recipe.factors.sequences or volume.rows) / max(volume.rows, 1)
+        )
+        passing = self._through(fitted) * partitions
+        squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
+        cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
+        products = Work(2 * squares * fitted)
+        return {"fit_eigenbasis": passing + products + Work(25 * cubes), "fit_factors": passing + products}
+
+    def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
+        passing = self._through(self.volume.tokens)
+        if self.recipe.scores.token_rule == "loss_term":
+            # Forward mode: a value and a tangent, for each group anew.
+            passes = self.volume.tokens / self.batch
+            dual = self.shape.forward(self.volume.tokens, self.length, passes) * 3
+            return dual * _groups(self.recipe)
+        tracked = sum(size.d_out * size.d_in for size in sizes)
+        return passing + Work(2 * tracked * self.volume.tokens * _groups(self.recipe))
+
+    def _through(self, tokens: Amount) -> Work:
+        """Forward, and back to the activations."""
+        passes = math.ceil(tokens / self.batch)
+        forward = self.shape.forward(tokens, self.length, passes)
+        return forward + self.shape.backward(tokens, self.length, passes, of_weights=False)
+
+    def asking(self) -> Work:
+        given = self.recipe.queries
+        if given.objective == "reference":
+            return Work()
+        return self._answers(len(given.tasks), given.draws, given.max_new_tokens)
+
+    def examining(self) -> Work:
+        given = self.recipe.evaluate
+        each = self._answers(len(given.tasks), given.draws, given.max_new_tokens)
+        return each * (self.arms + 1)
+
+    def _answers(self, tasks: int, draws: int, new_tokens: int) -> Work:
+        """Answers to all questions, none of which ends early."""
+        length = new_tokens + self.length / 2  # a question is about half of a row
+        rows = max(1, int(BATCH_TOKENS / length))
+        answers = self.volume.questions * draws
+        batches = max(tasks, math.ceil(answers / rows))
+        return self.shape.decode(answers * new_tokens, length / 2, batches * new_tokens)

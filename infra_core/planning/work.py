@@ -1,0 +1,137 @@
+"""What passes over a model cost, counted from its shape: multiply-adds, numbers touched, operations started.
+
+The first dominates wide models, the last narrow ones. Multiply-adds follow Kaplan et al. 2020
+(arXiv:2001.08361), with attention and the output head counted as well. Numbers and operations were counted
+on a Qwen2 model of transformers 5 by a dispatch mode of torch (a Llama differs by a twentieth); what
+`Trainer` takes beside them was timed.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+Amount = float | int
+FP32 = 4
+ACTIVATION_BYTES = 34  # per token, layer and hidden unit, kept for backward without checkpointing
+READ = 0.5  # of an elementwise operation, which reads a number and writes one
+
+
+class Counts(NamedTuple):
+    """What one pass of a kind does."""
+
+    hidden: int  # numbers written per position, layer and hidden unit
+    mlp: int  # and MLP unit
+    vocabulary: int  # per position and token of the vocabulary
+    layer: int  # operations started a layer
+    model: int  # and besides
+
+
+FORWARD = Counts(hidden=18, mlp=2, vocabulary=1, layer=76, model=64)
+BACKWARD = Counts(hidden=38, mlp=3, vocabulary=2, layer=147, model=35)
+OPTIMISER_CALLS = 36  # a layer: clipping and a fused AdamW
+TRAINER_CALLS = 700  # a step of Trainer takes as much longer than its passes; 8 ms where a call takes 12 µs
+OPTIMISER_NUMBERS = 6  # a weight: gradient summed, measured, clipped; two moments and the weight written
+GENERATION_CALLS = 10  # a token, beside the model's own
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One kind of device and how many of them."""
+
+    memory_bytes: int
+    devices: int
+    flops: float  # a second and device, sustained in products of the model's own widths
+    number_seconds: float  # of elementwise work, per number written
+    call_seconds: float  # until an operation is under way, however small
+    basis: str  # where these rates come from
+
+
+@dataclass(frozen=True)
+class Work:
+    """An amount of work; amounts add up and can be repeated."""
+
+    flops: Amount = 0
+    numbers: Amount = 0
+    calls: Amount = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.numbers + other.numbers, self.calls + other.calls)
+
+    def __mul__(self, times: Amount) -> "Work":
+        return Work(self.flops * times, self.numbers * times, self.calls * times)
+
+    def seconds(self, machine: Machine) -> float:
+        """Return how long it takes on all devices of a machine, the work divided between them."""
+        computing = self.flops / machine.flops + self.numbers * machine.number_seconds
+        return (computing + self.calls * machine.call_seconds) / machine.devices
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model's shape decides its cost.
+
+    Attributes
+    ----------
+    multiplied
+        Weights that every position is multiplied by: all but the input embeddings, the head in any case.
+    """
+
+    weights: int
+    multiplied: int
+    layers: int
+    hidden: int
+    mlp: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: PretrainedConfig) -> "Shape":
+        """Count on a model without weights."""
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        embeddings = model.get_input_embeddings().weight.numel()
+        return cls(
+            weights,
+            multiplied=weights if config.tie_word_embeddings else weights - embeddings,
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            mlp=config.intermediate_size,
+            vocabulary=config.vocab_size,
+        )
+
+    def pass_bytes(self, positions: int) -> int:
+        """Return what one forward and backward pass over so many positions holds."""
+        activations = self.layers * self.hidden * ACTIVATION_BYTES
+        return positions * (activations + self.vocabulary * FP32)
+
+    def forward(self, positions: Amount, length: Amount, passes: Amount) -> Work:
+        """Return the work of forward passes over rows that are `length` positions long on average."""
+        return self._work(FORWARD, 2.0, positions, length, passes)
+
+    def backward(self, positions: Amount, length: Amount, passes: Amount, *, of_weights: bool) -> Work:
+        """Return the work of the backward passes, with or without gradients of all weights."""
+        return self._work(BACKWARD, 4.0 if of_weights else 2.0, positions, length, passes)
+
+    def update(self, steps: Amount) -> Work:
+        """Return the work of optimiser steps, beside their passes."""
+        calls = OPTIMISER_CALLS * self.layers + TRAINER_CALLS
+        return Work(numbers=steps * OPTIMISER_NUMBERS * self.weights, calls=steps * calls)
+
+    def decode(self, positions: Amount, length: Amount, passes: Amount) -> Work:
+        """Return the work of generating; each pass reads all weights for one position a row."""
+        loop = Work(numbers=passes * READ * self.weights, calls=passes * GENERATION_CALLS)
+        return self.forward(positions, length, passes) + loop
+
+    def _work(
+        self, counts: Counts, per_weight: float, positions: Amount, length: Amount, passes: Amount
+    ) -> Work:
+        # Scores and mixing of values; going back, both have two gradients.
+        attention = (4.0 if counts is FORWARD else 8.0) * self.layers * self.hidden * length
+        units = self.layers * (counts.hidden * self.hidden + counts.mlp * self.mlp)
+        return Work(
+            positions * (per_weight * self.multiplied + attention),
+            positions * (units + counts.vocabulary * self.vocabulary),
+            passes * (counts.layer * self.layers + counts.model),
+        )
