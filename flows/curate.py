@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow
@@ -47,8 +48,10 @@ def curate(recipe: str, store: str = "file://./store", device: str = "auto", reh
         logging.getLogger(name).setLevel(logging.INFO)
     try:
         given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
-        ctx = RunContext.here(store, device)
-        logger.info(plan_line(plan_recipe(given)))
+        here = RunContext.here(store, device)
+        planned = plan_recipe(given, device=here.device)
+        logger.info(plan_line(planned))
+        ctx = replace(here, micro_batch_tokens=planned.batch)
         final = run_stages(given, ctx)
     except InfraError as error:  # meant for people: a state with a message, not a traceback
         return Failed(message=str(error), data=error)

@@ -32,7 +32,8 @@ class RunContext:
     Attributes
     ----------
     micro_batch_tokens
-        Positions in one forward pass; bounds the memory of training, fitting and scoring.
+        Positions in one forward pass; bounds the memory of training, fitting and scoring. Moves results by
+        rounding, so it is planned from recipe and device alone: a resumed run cuts its batches as before.
     save_seconds
         At most this much training is lost to a kill.
     """
