@@ -1,30 +1,47 @@
 """Influence of training examples, their spans and tokens, on what a model can do. Touches no file."""
 
+from infra_core.influence.agreement import agreement
 from infra_core.influence.attribute import attribute, score_examples
+from infra_core.influence.compress import Compressed, compress_queries
 from infra_core.influence.covariance import Eigenbasis, fit_eigenbasis
 from infra_core.influence.eigenvalues import fit_factors
-from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, precondition
+from infra_core.influence.factors import (
+    DiagonalFactors,
+    Factors,
+    IdentityFactors,
+    ModuleFactors,
+    precondition,
+)
 from infra_core.influence.query import Preconditioned, precondition_queries
+from infra_core.influence.refine import Refinement, refine_queries
+from infra_core.influence.self_influence import self_influence
 from infra_core.influence.tensors import bases_from_tensors, factors_from_tensors, to_tensors
 from infra_core.influence.tracking import by_layer
 from infra_core.recipe import FactorParams, ScoreParams
 
 __all__ = [
+    "Compressed",
+    "DiagonalFactors",
     "Eigenbasis",
     "FactorParams",
     "Factors",
     "IdentityFactors",
     "ModuleFactors",
     "Preconditioned",
+    "Refinement",
     "ScoreParams",
+    "agreement",
     "attribute",
     "bases_from_tensors",
     "by_layer",
+    "compress_queries",
     "factors_from_tensors",
     "fit_eigenbasis",
     "fit_factors",
     "precondition",
     "precondition_queries",
+    "refine_queries",
     "score_examples",
+    "self_influence",
     "to_tensors",
 ]

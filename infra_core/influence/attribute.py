@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
 from infra_core.influence.blocks import blocks_shaped, weight_tangents
+from infra_core.influence.compress import Compressed
 from infra_core.influence.factors import Factors
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -33,6 +34,7 @@ from infra_core.lm.objective import target_losses
 from infra_core.recipe import ScoreParams
 
 SlopesOf = Callable[[Batch], Tensor]
+Queries = Preconditioned | Compressed
 Detail = Literal["layer", "module"]
 
 PARTS: dict[Detail | None, Callable[[str], str]] = {None: lambda _name: "", "layer": layer_of, "module": str}
@@ -60,7 +62,7 @@ def attribute(
 
 def score_examples(
     model: nn.Module,
-    preconditioned: Preconditioned,
+    preconditioned: Queries,
     examples: Iterable[TokenizedExample],
     params: ScoreParams,
     *,
@@ -79,7 +81,7 @@ def score_examples(
     model
         The model that the queries were preconditioned with.
     preconditioned
-        From `precondition_queries`.
+        From `precondition_queries` or `compress_queries`.
     examples
         Training rows. One without scored tokens, or of a single token, has influence zero.
     params
@@ -98,7 +100,7 @@ def score_examples(
         Of the SCORES schema: a row a pair of example and group, in the order of the examples.
     """
     found: dict[int, list[dict[str, object]]] = {}
-    shapes = {name: (each.shape[1], each.shape[2]) for name, each in preconditioned.directions.items()}
+    shapes = preconditioned.shapes
     parts = {name: PARTS[detail](name) for name in shapes}
     names = list(dict.fromkeys(parts.values()))
     with quiet(model):
@@ -116,7 +118,7 @@ def score_examples(
 
 
 def _position_rule(
-    model: nn.Module, tracked: Tracked, preconditioned: Preconditioned, parts: Mapping[str, str]
+    model: nn.Module, tracked: Tracked, preconditioned: Queries, parts: Mapping[str, str]
 ) -> SlopesOf:
     """Return δₜᵀ P aₜ summed over the blocks of each part: one backward pass a batch for all groups."""
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts.values()))}
@@ -130,9 +132,8 @@ def _position_rule(
             return a.to(flat.dtype), at
 
         def on_gradient(name: str, kept: tuple[Tensor, Tensor | None], g: Tensor) -> None:
-            (a, at), g, into = kept, g.to(flat.dtype), flat[numbers[parts[name]]]
-            for query, direction in enumerate(preconditioned.directions[name]):
-                terms = torch.linalg.vecdot(a @ direction.mT, g)
+            (a, at), into = kept, flat[numbers[parts[name]]]
+            for query, terms in preconditioned.slopes(name, a, g.to(flat.dtype)):
                 if at is None:
                     into[query] += terms
                 else:
@@ -149,27 +150,22 @@ def _position_rule(
 
 
 def _loss_term_rule(
-    model: nn.Module, tracked: Tracked, preconditioned: Preconditioned, parts: Mapping[str, str]
+    model: nn.Module, tracked: Tracked, preconditioned: Queries, parts: Mapping[str, str]
 ) -> SlopesOf:
     """Return d/dε Lₜ(θ + εP) of each token's own loss: one forward-mode pass a batch, group and part."""
     n_groups = len(preconditioned.groups)
-    tangents = [
-        [
-            weight_tangents(
-                model,
-                {name: block for name, block in tracked.blocks.items() if parts[name] == part},
-                {name: each[query] for name, each in preconditioned.directions.items()},
-            )
-            for query in range(n_groups)
-        ]
+    members = [
+        {name: block for name, block in tracked.blocks.items() if parts[name] == part}
         for part in dict.fromkeys(parts.values())
     ]
 
     def slopes_of(batch: Batch) -> Float[Tensor, "parts Q B T"]:
-        slopes = _zeros(model, len(tangents), n_groups, *batch.ids.shape)
-        for part, of_part in enumerate(tangents):
-            for query, tangent in enumerate(of_part):
-                slopes[part, query, batch.scored] = _token_slopes(model, batch, tangent)
+        slopes = _zeros(model, len(members), n_groups, *batch.ids.shape)
+        for part, blocks in enumerate(members):
+            for query in range(n_groups):
+                directions = {name: preconditioned.direction(name, query) for name in blocks}
+                tangents = weight_tangents(model, blocks, directions)
+                slopes[part, query, batch.scored] = _token_slopes(model, batch, tangents)
         return slopes
 
     return slopes_of
@@ -206,7 +202,7 @@ def _zeros(model: nn.Module, *shape: int) -> Tensor:
     return torch.zeros(shape, dtype=wide(parameter.dtype), device=parameter.device)
 
 
-RULES: dict[str, Callable[[nn.Module, Tracked, Preconditioned, Mapping[str, str]], SlopesOf]] = {
+RULES: dict[str, Callable[[nn.Module, Tracked, Queries, Mapping[str, str]], SlopesOf]] = {
     "position": _position_rule,
     "loss_term": _loss_term_rule,
 }

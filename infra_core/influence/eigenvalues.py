@@ -61,7 +61,7 @@ def fit_factors(
     if bases is None and params.curvature != "diagonal":
         bases = fit_eigenbasis(model, examples, params, batch_tokens=batch_tokens, progress=progress)
     if params.curvature == "kfac":
-        return {name: _kfac(basis) for name, basis in (bases or {}).items()}
+        return {name: kfac_factors(basis) for name, basis in (bases or {}).items()}
     rows = fitting_rows(examples, params)
     if params.curvature == "diagonal":
         blocks = dict.fromkeys(choose_blocks(model, params.modules), None)
@@ -74,7 +74,7 @@ def fit_factors(
     }
 
 
-def _kfac(basis: Eigenbasis) -> ModuleFactors:
+def kfac_factors(basis: Eigenbasis) -> ModuleFactors:
     """Return A ⊗ G itself: of a sequence, were its positions independent of each other."""
     eigenvalues = basis.positions * torch.outer(basis.values_g, basis.values_a)
     return ModuleFactors(basis.q_a, basis.q_g, eigenvalues, n_sequences=0)

@@ -1,7 +1,7 @@
-"""Weight gradients of single sequences, one at a time, as they are or in a block's eigenbasis.
+"""Weight gradients: summed over batches, or of single sequences, one at a time, rotated where it is cheap.
 
-Corrected eigenvalues, self-influence and compressed queries all look at each sequence's own gradient; none of
-them may hold the gradients of a batch at once.
+Corrected eigenvalues and self-influence look at each sequence's own gradient, and may not hold those of a
+batch at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from infra_core.influence.covariance import Eigenbasis
 from infra_core.influence.factors import ModuleFactors
-from infra_core.influence.passes import wide
+from infra_core.influence.passes import accumulator, wide
 from infra_core.influence.tracking import OnGradient, OnInput, Tracked
 
 Each = Callable[[str, int, Tensor], None]
@@ -75,6 +75,21 @@ def gradient_hooks(
         return on_input, on_gradient
 
     return hooks
+
+
+def summing_hooks(
+    model: nn.Module, tracked: Tracked
+) -> tuple[dict[str, Tensor], tuple[OnInput[Tensor], OnGradient[Tensor]]]:
+    """Return zeros by block, and the hooks that add the weight gradients of whole batches to them."""
+    totals = {name: accumulator(model, block, *block.shape) for name, block in tracked.blocks.items()}
+
+    def on_input(_leader: str, a: Tensor, _at: Tensor | None) -> Tensor:
+        return a.to(wide(a.dtype))
+
+    def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
+        totals[name].addmm_(g.to(totals[name].dtype).mT, a)
+
+    return totals, (on_input, on_gradient)
 
 
 def sequence_gradients(

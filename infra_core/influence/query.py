@@ -1,6 +1,6 @@
 """What scores are about: f, the mean over a group's queries of the log-likelihood of their scored tokens."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,10 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import blocks_shaped
 from infra_core.influence.factors import Factors, precondition, shape_of
+from infra_core.influence.gradients import summing_hooks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
-    accumulator,
     differentiate,
     passing,
     predicting,
@@ -22,7 +22,6 @@ from infra_core.influence.passes import (
     require_finite,
     scored_logits,
     scored_targets,
-    wide,
 )
 from infra_core.influence.tracking import Tracked, capture, track
 from infra_core.lm.batching import Batch
@@ -44,6 +43,22 @@ class Preconditioned:
 
     groups: tuple[str, ...]
     directions: dict[str, Float[Tensor, "Q d_out d_in"]]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(d_out, d_in) by block name."""
+        return {name: (each.shape[1], each.shape[2]) for name, each in self.directions.items()}
+
+    def direction(self, name: str, query: int) -> Float[Tensor, "d_out d_in"]:
+        """Return one group's direction in one block."""
+        return self.directions[name][query]
+
+    def slopes(
+        self, name: str, a: Float[Tensor, "N d_in"], g: Float[Tensor, "N d_out"]
+    ) -> Iterator[tuple[int, Float[Tensor, " N"]]]:
+        """Yield δₜᵀ P aₜ of each position for one group after the other."""
+        for query, direction in enumerate(self.directions[name]):
+            yield query, torch.linalg.vecdot(a @ direction.mT, g)
 
     def contrast(self, plus: str, minus: str) -> "Preconditioned":
         """Add the group ``plus - minus``: what helps the one more than the other. Needs no gradient."""
@@ -93,17 +108,34 @@ def precondition_queries(
     RequestError
         If there are no groups.
     """
+    stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
+    for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
+        for name, gradient in gradients.items():
+            stacked[name].append(precondition(gradient, factors[name], damping=params.damping))
+    return Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
+
+
+def query_gradients(
+    model: nn.Module,
+    factors: Mapping[str, Factors],
+    groups: Mapping[str, Sequence[TokenizedExample]],
+    batches_of: tuple[int, Progress | None],
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield each group with ∇f by block; those of one group exist at a time.
+
+    Raises
+    ------
+    RequestError
+        If there are no groups.
+    """
     if not groups:
         raise RequestError("there are no query groups to score against; give at least one")
+    shapes = {name: shape_of(one) for name, one in factors.items()}
     with quiet(model):
-        shapes = {name: shape_of(one) for name, one in factors.items()}
         tracked = track(model, blocks_shaped(model, shapes, "factors"))
-        stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
-        for group, queries in groups.items():
-            gradients = _gradients(model, tracked, group, passing(model, queries, batch_tokens, progress))
-            for name, gradient in gradients.items():
-                stacked[name].append(precondition(gradient, factors[name], damping=params.damping))
-    return Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
+    for group, queries in groups.items():
+        with quiet(model):
+            yield group, _gradients(model, tracked, group, passing(model, queries, *batches_of))
 
 
 def _gradients(
@@ -119,17 +151,10 @@ def _gradients(
     DataError
         If f is constant because nothing is scored, or numbers stop being finite.
     """
-    totals = {name: accumulator(model, block, *block.shape) for name, block in tracked.blocks.items()}
-
-    def on_input(_leader: str, a: Tensor, _at: Tensor | None) -> Tensor:
-        return a.to(wide(a.dtype))
-
-    def on_gradient(name: str, a: Tensor, g: Tensor) -> None:
-        totals[name].addmm_(g.to(totals[name].dtype).mT, a)
-
+    totals, hooks = summing_hooks(model, tracked)
     n_queries = n_scored = 0
     for batch, rows in batches:
-        with capture(model, tracked, predicting(batch), on_input, on_gradient):
+        with capture(model, tracked, predicting(batch), *hooks):
             differentiate(-target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infra_core.recipe.params import Count, ModuleChoice, Name, Params
+from infra_core.recipe.params import Count, Fraction, ModuleChoice, Name, Params
 
 
 class QueryParams(Params):
@@ -36,3 +36,4 @@ class ScoreParams(Params):
     damping: Annotated[float, Field(gt=0)] = 0.1  # × the module's mean eigenvalue
     token_rule: Literal["position", "loss_term"]  # never defaulted: they differ per token
     spans: Literal["lines", "sentences"] | None = None
+    energy: Fraction | None = None  # of many queries: the share that compressing them keeps; none: exact

@@ -148,6 +148,39 @@ def test_scores_are_linear_in_f(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("detail", "parts"), [("layer", 2), ("module", 14)])
+def test_layers_and_modules_sum_to_the_whole_token_by_token(rule, detail, parts):
+    model, _, preconditioned = prepared()
+    params = ScoreParams(token_rule=rule)
+    found = score_examples(model, preconditioned, EXAMPLES, params, detail=detail, batch_tokens=30)
+    whole = score(rule)
+    assert found["part"].n_unique() == parts
+    for row in whole.iter_rows(named=True):
+        same = found.filter(example_id=row["example_id"], group=row["group"])
+        assert len(same) == parts
+        assert_near(np.sum(same["tokens"].to_list(), axis=0), row["tokens"], max(map(abs, row["tokens"])))
+
+
+def test_a_layers_share_is_what_it_gets_when_tracked_alone():
+    model, factors, preconditioned = prepared()
+    params = ScoreParams(token_rule="position")
+    found = score_examples(model, preconditioned, EXAMPLES, params, detail="layer").filter(
+        part="model.layers.1"
+    )
+    alone = {name: one for name, one in factors.items() if "layers.1." in name}
+    expected = attribute(model, alone, GROUPS, EXAMPLES, params)
+    assert_near(found["influence"].to_numpy(), expected["influence"].to_numpy(), 1.0)
+
+
+def test_a_contrast_of_groups_scores_as_the_difference_of_their_scores():
+    model, _, preconditioned = prepared()
+    both = preconditioned.contrast("math", "code")
+    found = score_examples(model, both, EXAMPLES, ScoreParams(token_rule="position"))
+    by_group = {group: found.filter(group=group)["influence"].to_numpy() for group in both.groups}
+    assert_near(by_group["math - code"], by_group["math"] - by_group["code"], 1.0)
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_identity_curvature_gives_plain_gradient_dot_products(rule):
     model = tiny.qwen2(dtype=torch.float64).eval()
     factors = fit_factors(model, [], FactorParams(modules="all", curvature="identity"))

@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import load, save
 
 from infra_core.influence import (
+    DiagonalFactors,
     FactorParams,
     bases_from_tensors,
     by_layer,
@@ -24,6 +25,9 @@ def test_factors_and_bases_come_back_from_one_file_a_layer_and_share_what_they_s
     factors = fit_factors(model, examples, params, kept_bases)
     for layer in by_layer(factors).values():
         kept |= factors_from_tensors(load(save(to_tensors(layer))))
+    assert {name: one.positions for name, one in kept_bases.items()} == {
+        name: one.positions for name, one in bases.items()
+    }
     assert kept.keys() == factors.keys() == bases.keys()
     for name, one in factors.items():
         assert torch.equal(kept[name].eigenvalues, one.eigenvalues)
@@ -37,3 +41,10 @@ def test_factors_and_bases_come_back_from_one_file_a_layer_and_share_what_they_s
 def test_identity_factors_come_back():
     factors = fit_factors(tiny.llama(), [], FactorParams(curvature="identity"))
     assert factors_from_tensors(load(save(to_tensors(factors)))) == factors
+
+
+def test_diagonal_factors_come_back():
+    factors = fit_factors(tiny.llama(), tiny.examples(), FactorParams(curvature="diagonal"))
+    kept = factors_from_tensors(load(save(to_tensors(factors))))
+    assert all(torch.equal(kept[name].eigenvalues, one.eigenvalues) for name, one in factors.items())
+    assert all(isinstance(one, DiagonalFactors) for one in kept.values())
