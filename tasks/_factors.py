@@ -1,7 +1,7 @@
 """Bases and factors between store and memory: one safetensors file a layer."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from safetensors.torch import load as read_safetensors
@@ -13,6 +13,7 @@ from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.influence import FactorParams, by_layer, to_tensors
 from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.probe import probe_batches
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._pools import pool_rows
@@ -38,6 +39,18 @@ def fit_rows(
     if len(fitting) < len(examples):
         logger.warning("%d rows are longer than the context of %d", len(examples) - len(fitting), limit)
     return fitting
+
+
+def note_probe(
+    out: WorkDir, model: PreTrainedModel, examples: Sequence[TokenizedExample], modules: str
+) -> None:
+    """Measure whether gradients depend on how rows are batched; put it in the manifest, warn if they do."""
+    probe = probe_batches(model, examples, modules)
+    out.notes["batch_dependence"] = str(probe)
+    if probe.notable:
+        logger.warning(
+            "%s: influence will depend on batching; load the model in fp32, or without fused attention", probe
+        )
 
 
 def pending_modules(out: WorkDir, model: PreTrainedModel, params: FactorParams) -> dict[str, object]:

@@ -5,7 +5,7 @@ from infra_core.influence import fit_factors as run_fit
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._checkpoint import load_checkpoint
-from tasks._factors import fit_rows, pending_modules, read_layers, write_layers
+from tasks._factors import fit_rows, note_probe, pending_modules, read_layers, write_layers
 from tasks._progress import progress
 from tasks._stage import RunContext, stage
 
@@ -26,6 +26,7 @@ def fit_factors(
     if not pending:
         return
     examples = fit_rows(ctx, corpus, tokenizer, model)
+    note_probe(out, model, examples, params.modules)
     bases = {
         name: basis
         for name, basis in read_layers(ctx, eigenbasis, bases_from_tensors).items()

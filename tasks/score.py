@@ -1,12 +1,21 @@
 """Influence of every training example, span and token on every query group."""
 
 import json
+import logging
 
 import polars as pl
 
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import CORPUS, QUERY, SCORES
-from infra_core.influence import ScoreParams, factors_from_tensors, precondition_queries, score_examples
+from infra_core.influence import (
+    Compressed,
+    ScoreParams,
+    agreement,
+    compress_queries,
+    factors_from_tensors,
+    precondition_queries,
+    score_examples,
+)
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, table_names, write_table
@@ -14,6 +23,12 @@ from tasks._checkpoint import load_checkpoint
 from tasks._factors import context_length, read_layers
 from tasks._progress import progress
 from tasks._stage import RunContext, stage
+
+logger = logging.getLogger(__name__)
+
+COMPRESSION = "compression.json"
+SAMPLE = 64  # examples that compressed queries are compared with exact ones on
+AGREES = 0.99  # Spearman
 
 TOO_LONG = "longer than the model's context"
 
@@ -48,13 +63,9 @@ def score(
         group: list(render(rows.rename({"query_id": "example_id"}), tokenizer, spans=None))
         for (group,), rows in asked.filter(pl.col("correct")).group_by("group", maintain_order=True)
     }
-    target = precondition_queries(
-        model,
-        read_layers(ctx, factors, factors_from_tensors),
-        groups,
-        params,
-        batch_tokens=ctx.micro_batch_tokens,
-    )
+    curvature = read_layers(ctx, factors, factors_from_tensors)
+    run = precondition_queries if params.energy is None else compress_queries
+    target = run(model, curvature, groups, params, batch_tokens=ctx.micro_batch_tokens)
     for name in parts:
         if not pending & {name, _unscored(name)}:
             continue
@@ -69,6 +80,9 @@ def score(
                     "tokens": len(example),
                     "reason": TOO_LONG,
                 })
+        if isinstance(target, Compressed) and COMPRESSION not in out.parts():
+            lost = agreement(model, target, examples[:SAMPLE], params, batch_tokens=ctx.micro_batch_tokens)
+            _write_compression(out, target, lost)
         with progress(f"score {name}, tokens", sum(map(len, examples))) as update:
             scores = score_examples(
                 model, target, examples, params, batch_tokens=ctx.micro_batch_tokens, progress=update
@@ -76,6 +90,20 @@ def score(
         write_table(out, name, scores, SCORES)
         with out.open(_unscored(name)) as file:
             file.write("".join(json.dumps(row) + "\n" for row in unscored).encode())
+
+
+def _write_compression(out: WorkDir, queries: Compressed, found: pl.DataFrame) -> None:
+    """Say what compressing the queries lost: energy by block, and agreement with exact scores on a sample."""
+    rows = found.to_dicts()
+    with out.open(COMPRESSION) as file:
+        file.write(json.dumps({"energy": queries.energy, "agreement": rows}, indent=2).encode())
+    worst = min((row["spearman"] or 0.0 for row in rows), default=0.0)
+    out.notes["compression"] = f"least energy {min(queries.energy.values()):.4f}, least Spearman {worst:.4f}"
+    if not worst >= AGREES:
+        logger.warning(
+            "compressed queries rank examples at a Spearman of %.4f with exact ones; raise scores.energy",
+            worst,
+        )
 
 
 def _unscored(name: str) -> str:

@@ -108,7 +108,7 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
     factors = factor_bytes(config, recipe.factors.modules)
     usable = USABLE * machine.memory_bytes
     replica, sharded = _held(recipe, shape, machine.devices)
-    batch = _largest_batch(usable - max(replica, sharded), shape)
+    batch = _largest_batch(min(usable - max(replica, sharded), machine.pass_bytes), shape)
     forward = replica + shape.pass_bytes(batch)
     held = max(2 * factors.covariance, factors.basis + factors.eigenvalues) // machine.devices
     partitions = max(1, math.ceil(held / max(usable - forward, held / MOST_PARTITIONS)))

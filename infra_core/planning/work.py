@@ -6,6 +6,7 @@ on a Qwen2 model of transformers 5 by a dispatch mode of torch (a Llama differs 
 `Trainer` takes beside them was timed.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class Machine:
     number_seconds: float  # of elementwise work, per number written
     call_seconds: float  # until an operation is under way, however small
     basis: str  # where these rates come from
+    pass_bytes: float = math.inf  # of one pass; above them it is only slower
 
 
 @dataclass(frozen=True)

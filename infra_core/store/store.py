@@ -125,7 +125,7 @@ class ArtifactStore:
                 params=json.loads(canonical_json(params)),
                 inputs={name: given.key for name, given in inputs.items()},
                 parts=parts,
-                provenance=dict(provenance),
+                provenance={**provenance, **work.notes},
                 seconds=round(time.monotonic() - start, 3),
             )
             work.commit_manifest(manifest)

@@ -33,6 +33,11 @@ class WorkDir:
         Raises if the lease is lost; called before each commit.
     scratch
         A local folder for what is being written; on a local store, on its disk.
+
+    Attributes
+    ----------
+    notes
+        What the stage found out about how it ran; recorded in the manifest beside provenance, never hashed.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class WorkDir:
     ) -> None:
         self._files, self._stage, self._version = files, stage, version
         self._check, self._scratch = check, scratch
+        self.notes: dict[str, str] = {}
         self._home = f"{stage}/{key}"
         self._written: dict[str, Part] = {}
         self._adopted: dict[str, Part] = {}

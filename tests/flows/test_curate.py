@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.attribute import attribute
 from flows.curate import run_stages
 from flows.outcome import outcome
 from infra_core.corpus.schema import ANSWERS, CORPUS, DROPPED, SCORES
@@ -166,3 +167,18 @@ def test_every_figure_says_how_many_and_how_often(finished):
     assert numbers["power"]
     for figure in numbers["figures"]:
         assert {"value", "low", "high", "n", "seeds", "unit"} <= set(figure)
+
+
+def test_compressed_queries_say_what_they_lost(finished):
+    """Asked for by `energy`: kept by block, and ranks of a sample beside exact ones, in a part and a warning."""
+    given = Recipe.load(finished.recipe)
+    scores = given.scores.model_copy(update={"energy": 0.9})
+    found = attribute(given.model_copy(update={"scores": scores}), finished.ctx)
+    told = json.loads(finished.ctx.store.read(found.scores, "compression.json"))
+    assert min(told["energy"].values()) >= 0.9
+    assert {row["group"] for row in told["agreement"]} <= {"math", "code"}
+    assert all(-1 <= row["spearman"] <= 1 for row in told["agreement"])
+    noted = finished.ctx.store.manifest(found.scores).provenance["compression"]
+    assert "Spearman" in noted
+    frame = read_tables(finished.ctx.store, found.scores, SCORES)
+    assert len(frame) == 2 * frame["example_id"].n_unique()

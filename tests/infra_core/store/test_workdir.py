@@ -32,6 +32,16 @@ def inside(store, look):
         build_toy(store, build)
 
 
+def test_notes_of_a_stage_stand_in_the_manifest_and_change_no_key(store):
+    def build(out):
+        write(out, "part")
+        out.notes["batch_dependence"] = "1e-7"
+
+    noted = build_toy(store, build)
+    assert store.manifest(noted).provenance["batch_dependence"] == "1e-7"
+    assert build_toy(store, build).key == noted.key
+
+
 def fail_halfway(out, name):
     with out.open(name) as file:
         file.write(b"half")

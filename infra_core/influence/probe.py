@@ -1,0 +1,100 @@
+"""Does a row's gradient depend on what shares its batch? Fused attention, TF32 and bf16 can make it so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.influence.blocks import choose_blocks, text_config
+from infra_core.influence.passes import (
+    differentiate,
+    predicting,
+    quiet,
+    scored_logits,
+    scored_targets,
+)
+from infra_core.influence.tracking import Tracked, capture, track
+from infra_core.lm.batching import collate
+from infra_core.lm.objective import target_losses
+
+ROWS = 4
+NOTABLE = 1e-3
+"""Relative difference from which ranks of influence begin to feel it; fp32 has about 1e-6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How far output gradients of rows alone are from those of the same rows in one padded batch.
+
+    Attributes
+    ----------
+    difference
+        Largest ‖alone − together‖ / ‖alone‖ over rows, at the lowest tracked block, which all of the backward
+        pass has gone through. 0 if no row has a gradient.
+    rows
+        Rows compared.
+    dtype, attention
+        What was running.
+    """
+
+    difference: float
+    rows: int
+    dtype: str
+    attention: str
+
+    @property
+    def notable(self) -> bool:
+        """Whether influence may depend on how rows are batched."""
+        return not self.difference <= NOTABLE
+
+    def __str__(self) -> str:
+        how = f"{self.dtype}, {self.attention} attention"
+        return f"gradients move by {self.difference:.1e} with batch companions ({self.rows} rows, {how})"
+
+
+def probe_batches(model: nn.Module, examples: Sequence[TokenizedExample], modules: str) -> Probe:
+    """Compare a few rows' gradients alone and batched.
+
+    Parameters
+    ----------
+    model
+        As it will be used: dtype, attention, device.
+    examples
+        The first `ROWS` with something scored are taken.
+    modules
+        As in `FactorParams`.
+    """
+    rows = [example for example in examples if bool(example.scored[1:].any())][:ROWS]
+    parameter = next(model.parameters())
+    with quiet(model):
+        name, block = next(iter(choose_blocks(model, modules).items()))
+        tracked = track(model, {name: block})
+        together = _gradients(model, tracked, rows) if rows else []
+        alone = [gradient for row in rows for gradient in _gradients(model, tracked, [row])]
+    apart = [
+        float((one - other).norm() / one.norm())
+        for one, other in zip(alone, together, strict=True)
+        if bool(one.any())
+    ]
+    attention = str(getattr(text_config(model), "_attn_implementation", None) or "unknown")
+    return Probe(max(apart, default=0.0), len(rows), str(parameter.dtype).removeprefix("torch."), attention)
+
+
+def _gradients(model: nn.Module, tracked: Tracked, rows: Sequence[TokenizedExample]) -> list[Tensor]:
+    """Return the output gradients of the one tracked block, a tensor a row."""
+    batch = collate(rows).to(next(model.parameters()).device)
+    positions = predicting(batch)
+    found: list[Tensor] = []
+    row_of = positions.nonzero()[:, 0]
+
+    def on_input(_leader: str, a: Tensor, at: Tensor | None) -> Tensor:
+        return row_of if at is None else row_of[at]
+
+    def on_gradient(_name: str, owner: Tensor, g: Tensor) -> None:
+        found.extend(g[owner == row].float() for row in range(len(rows)))
+
+    with capture(model, tracked, positions, on_input, on_gradient):
+        differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
+    return found or [torch.zeros(1) for _ in rows]

@@ -1,0 +1,44 @@
+"""The probe sees what moves gradients with the batch, and nothing where nothing does."""
+
+import pytest
+import torch
+
+from infra_core.influence.probe import probe_batches
+from tests import families, tiny
+
+ROWS = tiny.examples((9, 14, 5, 20, 7))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gpt2", "mixtral"])
+def test_in_fp32_a_row_does_not_feel_its_companions(family):
+    found = probe_batches(families.build(family).float(), ROWS, "all")
+    assert found.rows == 4
+    assert found.difference < 1e-5
+    assert not found.notable
+
+
+def test_a_model_whose_attention_looks_across_rows_is_noticed():
+    """A module that mixes the rows of a batch: what a wrong mask or a batch-dependent kernel would do."""
+
+    class Mixing(torch.nn.Module):
+        def forward(self, x):
+            return x + 0.05 * x.mean(dim=0, keepdim=True)
+
+    model = tiny.llama()
+    layer = model.model.layers[1].mlp
+    layer.down_proj = torch.nn.Sequential(layer.down_proj, Mixing())
+    found = probe_batches(model.eval(), ROWS, r"layers\.0\.mlp")
+    assert found.notable
+    assert "float32" in str(found)
+
+
+def test_bf16_rounds_by_more_than_fp32_and_the_probe_says_by_how_much():
+    model = tiny.qwen2()
+    exact = probe_batches(model, ROWS, "mlp").difference
+    rounded = probe_batches(model.bfloat16(), ROWS, "mlp")
+    assert exact < rounded.difference < 1
+    assert rounded.dtype == "bfloat16"
+
+
+def test_rows_without_a_gradient_say_nothing():
+    assert probe_batches(tiny.llama(), tiny.examples((1,)), "mlp").difference == 0.0
