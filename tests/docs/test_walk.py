@@ -1,12 +1,17 @@
-"""The walk in the documents runs, line by line."""
+"""Documents with examples run, line by line."""
 
 import doctest
 from pathlib import Path
 
-WALK = Path(__file__).resolve().parents[2] / "docs" / "walk.md"
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_walk_runs():
-    result = doctest.testfile(str(WALK), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+@pytest.mark.parametrize("document", ["walk.md", "library.md"])
+def test_every_line_of_the_document_runs(document):
+    result = doctest.testfile(
+        str(DOCS / document), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
     assert result.attempted > 20
     assert result.failed == 0
