@@ -27,7 +27,10 @@ STRIPS = 6
 """Into how many strips a covariance is cut, so that only what lies on or above its diagonal is computed."""
 
 RESIDUAL = 1e-5
-"""Largest ‖CQ − QΛ‖ / ‖C‖ that is called an eigendecomposition; a good one in fp64 has about 1e-14."""
+"""Largest ‖CQ − QΛ‖ / ‖C‖ and ‖QᵀQ − I‖ / √n of what is called an eigendecomposition.
+
+At n = 1536 fp32 comes to 1.5e-6, fp64 to 5e-15.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +216,10 @@ def eigenbases(covariances: Covariances) -> dict[str, Eigenbasis]:
 def eigendecomposition(
     covariance: Float[Tensor, "d d"], what: str
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
-    """Return eigenvectors, one a column, and eigenvalues ≥ 0, ascending; computed in fp64.
+    """Return eigenvectors, one a column, and eigenvalues ≥ 0, ascending.
+
+    Computed in the dtype given, which takes half the time in fp32; in fp64 if that is not good enough. What is
+    good enough is measured: the residual and the orthogonality that EK-FAC's algebra rests on.
 
     Parameters
     ----------
@@ -232,20 +238,25 @@ def eigendecomposition(
     DataError
         If no decomposition is found whose residual is small.
     """
-    exact = covariance.double()
-    exact = (exact + exact.mT) / 2
-    norm, scale = exact.norm(), exact.diagonal().mean()
     residual = torch.inf
-    for jitter in (0.0, 1e-10, 1e-7):  # a tiny ridge moves no eigenvector, but unties a stuck solver
+    # A tiny ridge moves no eigenvector, but unties a stuck solver.
+    for dtype, jitter in ((covariance.dtype, 0.0), *((torch.float64, ridge) for ridge in (0.0, 1e-10, 1e-7))):
+        exact = covariance.to(dtype)
+        exact = (exact + exact.mT) / 2
+        one = torch.eye(len(exact), dtype=dtype, device=exact.device)
         try:
-            values, vectors = torch.linalg.eigh(exact + jitter * scale * torch.eye(len(exact)).to(exact))
+            values, vectors = torch.linalg.eigh(exact + jitter * exact.diagonal().mean() * one)
         except torch.linalg.LinAlgError:
             continue
-        residual = float((exact @ vectors - vectors * values).norm())
-        if residual <= RESIDUAL * norm:
+        norm = exact.norm().clamp(min=torch.finfo(dtype).tiny)
+        residual = float(
+            (exact @ vectors - vectors * values).norm() / norm.clamp(min=torch.finfo(dtype).tiny)
+        )
+        skew = float((vectors.mT @ vectors - one).norm()) / len(exact) ** 0.5
+        if residual <= RESIDUAL and skew <= RESIDUAL:
             return vectors.to(covariance.dtype).contiguous(), values.clamp(min=0).to(covariance.dtype)
     raise DataError(
-        f"the covariance of the {what} ({len(exact)} wide, norm {float(norm):.3g}) has no "
-        f"eigendecomposition with a relative residual below {RESIDUAL}; got {residual / float(norm):.3g}. "
+        f"the covariance of the {what} ({len(covariance)} wide, norm {float(covariance.norm()):.3g}) has no "
+        f"eigendecomposition with a relative residual below {RESIDUAL}; got {residual:.3g}. "
         "Fit on other rows, or in fp32"
     )

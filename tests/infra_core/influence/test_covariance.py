@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.errors import DataError
-from infra_core.influence.covariance import eigendecomposition, fit_covariances, fit_eigenbasis
+from infra_core.influence.covariance import (
+    RESIDUAL,
+    add_gram,
+    eigendecomposition,
+    fit_covariances,
+    fit_eigenbasis,
+    mirror,
+)
 from infra_core.recipe import FactorParams
 from tests import tiny
 from tests.oracles import loop
@@ -79,6 +86,32 @@ def test_an_eigendecomposition_recomposes_and_has_no_negative_eigenvalue(width, 
     assert (values >= 0).all()
     torch.testing.assert_close(vectors @ values.diag() @ vectors.T, covariance, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(width), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [40, 700])
+def test_wide_bases_in_fp32_are_orthonormal_and_decompose_within_the_bound(rank):
+    """Judged in fp64, on a spectrum over six decades as activations have, of full rank and not."""
+    random = torch.Generator().manual_seed(rank)
+    scales = torch.logspace(0, -3, 500)
+    rows = torch.randn(rank, 500, generator=random) * scales @ torch.randn(500, 500, generator=random)
+    covariance = rows.T @ rows / rank
+    vectors, values = (each.double() for each in eigendecomposition(covariance, "test"))
+    exact = covariance.double()
+    assert float((exact @ vectors - vectors * values).norm() / exact.norm()) < RESIDUAL
+    skew = vectors.T @ vectors - torch.eye(500, dtype=torch.float64)
+    assert float(skew.norm()) / 500**0.5 < RESIDUAL
+
+
+@given(st.integers(1, 150), st.integers(0, 9), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_half_a_product_mirrored_is_the_whole_whatever_the_width(width, rows, seed):
+    random = torch.Generator().manual_seed(seed)
+    first, second = (torch.randn(rows, width, generator=random, dtype=torch.float64) for _ in range(2))
+    total = torch.zeros(width, width, dtype=torch.float64)
+    add_gram(total, first)
+    add_gram(total, second)
+    mirror(total)
+    torch.testing.assert_close(total, first.T @ first + second.T @ second)
 
 
 def test_a_covariance_that_is_no_number_is_refused():
