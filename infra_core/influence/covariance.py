@@ -218,8 +218,8 @@ def eigendecomposition(
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
     """Return eigenvectors, one a column, and eigenvalues ≥ 0, ascending.
 
-    Computed in the dtype given, which takes half the time in fp32; in fp64 if that is not good enough. That is
-    measured: the residual, and the orthogonality that EK-FAC's algebra rests on.
+    Computed in the dtype given, which takes half the time in fp32; in fp64 if that is not good enough.
+    That is measured: the residual, and the orthogonality that EK-FAC's algebra rests on.
 
     Parameters
     ----------
