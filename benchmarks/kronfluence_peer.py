@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from benchmarks.workloads import BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.covariance import Covariances
 
@@ -127,7 +128,9 @@ def fit_and_score(
         output_dir=str(folder),
         disable_model_save=True,
     )
-    batch = {"per_device_batch_size": 4, "factor_args": EKFAC}
+    # The same padded positions a batch as the others are given.
+    rows = max(1, BATCH_TOKENS // max(map(len, train)))
+    batch = {"per_device_batch_size": rows, "factor_args": EKFAC}
     with found.timing("covariance"):
         analyzer.fit_covariance_matrices(NAME, Rows(train), **batch)
     with found.timing("eigh"):
@@ -141,7 +144,7 @@ def fit_and_score(
             Rows(queries),
             Rows(train),
             per_device_query_batch_size=len(queries),  # each batch of queries is a pass over the rows
-            per_device_train_batch_size=4,
+            per_device_train_batch_size=rows,
             score_args=DAMPING,
         )
     found.scores = analyzer.load_pairwise_scores("scores")["all_modules"].double().numpy()

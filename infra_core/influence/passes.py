@@ -23,7 +23,7 @@ from infra_core.seeds import derive_seed, generator
 Progress = Callable[[int, int | None], None]
 
 BATCH_TOKENS = 2048
-"""Padded positions a batch unless the caller says otherwise; never a matter of results. A CPU gains by no more."""
+"""Padded positions a batch unless the caller says otherwise: a CPU gains by no more. No matter of results."""
 
 
 @contextmanager
