@@ -24,8 +24,8 @@ from infra_core.influence.passes import (
     quiet,
     scored_logits,
     scored_targets,
-    wide,
 )
+from infra_core.influence.precision import wide
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.scores import score_rows, scores_frame
 from infra_core.influence.tracking import Tracked, capture, layer_of, track

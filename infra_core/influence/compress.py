@@ -18,6 +18,7 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
 from infra_core.influence.factors import Factors, precondition
 from infra_core.influence.passes import BATCH_TOKENS, Progress
+from infra_core.influence.precision import Products, operand, product
 from infra_core.influence.query import Preconditioned, query_gradients
 from infra_core.recipe import ScoreParams
 
@@ -41,6 +42,8 @@ class Compressed:
         By block name, the share of Σ‖P‖² over groups that is kept; 1 where there is nothing to keep.
     exact
         Directions of a few groups before compression, evenly spread over the groups.
+    products
+        In which precision U and V are multiplied with; they are kept rounded to it.
     """
 
     groups: tuple[str, ...]
@@ -49,6 +52,7 @@ class Compressed:
     cores: dict[str, Float[Tensor, "Q k r"]]
     energy: dict[str, float]
     exact: Preconditioned
+    products: Products | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -57,13 +61,15 @@ class Compressed:
 
     def direction(self, name: str, query: int) -> Float[Tensor, "d_out d_in"]:
         """Return one group's direction in one block, as it is after compression."""
-        return self.left[name] @ self.cores[name][query] @ self.right[name].mT
+        core = self.cores[name][query]
+        return self.left[name].to(core.dtype) @ core @ self.right[name].to(core.dtype).mT
 
     def slopes(
         self, name: str, a: Float[Tensor, "N d_in"], g: Float[Tensor, "N d_out"]
     ) -> Iterator[tuple[int, Float[Tensor, " N"]]]:
         """Yield δₜᵀ P aₜ of each position for one group after the other."""
-        a, g = a @ self.right[name], g @ self.left[name]
+        a = product(operand(a, self.products), self.right[name])
+        g = product(operand(g, self.products), self.left[name])
         for query, core in enumerate(self.cores[name]):
             yield query, torch.linalg.vecdot(g @ core, a)
 
@@ -125,10 +131,11 @@ def compress_queries(
         spread.columns.addmm_(direction.mT, direction)
         spread.norm += float(direction.square().sum())
         if group in chosen:
-            spread.sample.append(direction)
+            spread.sample.append(operand(direction, params.products))
     exact = Preconditioned(
         tuple(group for group in groups if group in chosen),
         {name: torch.stack(spread.sample) for name, spread in spreads.items()},
+        params.products,
     )
     lost = (1 - params.energy) / 2  # each side may lose half
     left = {name: _leading(spread.rows, lost) for name, spread in spreads.items()}
@@ -141,7 +148,10 @@ def compress_queries(
         name: float(each.square().sum()) / spreads[name].norm if spreads[name].norm else 1.0
         for name, each in stacked.items()
     }
-    return Compressed(tuple(groups), left, right, stacked, energy, exact)
+    left, right = (
+        {name: operand(each, params.products) for name, each in bases.items()} for bases in (left, right)
+    )
+    return Compressed(tuple(groups), left, right, stacked, energy, exact, params.products)
 
 
 def _directions(

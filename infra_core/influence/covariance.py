@@ -20,6 +20,7 @@ from infra_core.influence.passes import (
     quiet,
     require_finite,
 )
+from infra_core.influence.precision import add_product, operand
 from infra_core.influence.tracking import Tracked, track
 from infra_core.recipe import FactorParams
 
@@ -130,11 +131,11 @@ def fit_covariances(
         n_positions, n_sequences = dict.fromkeys(cov_a, 0), 0
 
         def on_input(leader: str, a: Tensor, _at: Tensor | None) -> None:
-            add_gram(cov_a[leader], a.to(cov_a[leader].dtype))
+            add_gram(cov_a[leader], operand(a, params.products))
             n_positions[leader] += len(a)
 
         def on_gradient(name: str, _kept: None, g: Tensor) -> None:
-            add_gram(cov_g[name], g.to(cov_g[name].dtype))
+            add_gram(cov_g[name], operand(g, params.products))
 
         passes = fisher_batches(
             model,
@@ -172,7 +173,7 @@ def add_gram(total: Float[Tensor, "d d"], rows: Float[Tensor, "N d"]) -> None:
     Below them `total` is left as it is; see `mirror`.
     """
     for start, stop in _strips(len(total)):
-        total[start:stop, start:].addmm_(rows[:, start:stop].mT, rows[:, start:])
+        add_product(total[start:stop, start:], rows[:, start:stop].mT, rows[:, start:])
 
 
 def mirror(total: Float[Tensor, "d d"]) -> None:

@@ -104,7 +104,7 @@ def _squared_gradients(
         def square(name: str, _row: int, gradient: Tensor) -> None:
             totals[name].addcmul_(gradient, gradient)
 
-        hooks = gradient_hooks(tracked, bases, square)
+        hooks = gradient_hooks(tracked, bases, square, params.products)
         for _, rows in fisher_batches(model, tracked, examples, params, hooks, batches_of):
             n_gradients += len(rows) * fisher_draws(params)
             require_finite({name: total.sum() for name, total in totals.items()}, "gradients", rows)

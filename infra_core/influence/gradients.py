@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from infra_core.influence.covariance import Eigenbasis
 from infra_core.influence.factors import ModuleFactors
-from infra_core.influence.passes import accumulator, wide
+from infra_core.influence.passes import accumulator
+from infra_core.influence.precision import Products, operand, product, wide
 from infra_core.influence.tracking import OnGradient, OnInput, Tracked
 
 Each = Callable[[str, int, Tensor], None]
@@ -33,7 +34,7 @@ class Rows(NamedTuple):
 
 
 def gradient_hooks(
-    tracked: Tracked, bases: Mapping[str, Basis | None], each: Each
+    tracked: Tracked, bases: Mapping[str, Basis | None], each: Each, products: Products | None = None
 ) -> Callable[[Bool[Tensor, "B T"]], tuple[OnInput[Rows], OnGradient[Rows]]]:
     """Return what makes the hooks of a batch, given its predicting positions.
 
@@ -49,11 +50,16 @@ def gradient_hooks(
     each
         Given every sequence's gradient in turn, d_out × d_in, in the basis where there is one. It must not
         keep it.
+    products
+        In which precision to multiply.
     """
     widths = {
         leader: sum(tracked.blocks[name].d_out for name in tracked.led(leader))
         for leader in set(tracked.leaders.values())
     }
+
+    def side(basis: Tensor, beside: Tensor) -> Tensor:
+        return operand(basis.to(beside.device), products).to(beside.dtype)
 
     def hooks(positions: Bool[Tensor, "B T"]) -> tuple[OnInput[Rows], OnGradient[Rows]]:
         row_of = positions.nonzero()[:, 0]
@@ -61,15 +67,18 @@ def gradient_hooks(
         def on_input(leader: str, a: Tensor, at: Tensor | None) -> Rows:
             rows = row_of if at is None else row_of[at]
             lengths: list[int] = torch.bincount(rows, minlength=len(positions)).tolist()
-            a, basis = a.to(wide(a.dtype)), bases[leader]
+            a, basis = operand(a, products), bases[leader]
             rotate = basis is not None and len(a) <= len(positions) * widths[leader]
-            return Rows(a @ basis.q_a.to(a) if basis is not None and rotate else a, lengths, rotate)
+            if basis is not None and rotate:
+                a = operand(product(a, side(basis.q_a, a)), products)
+            return Rows(a, lengths, rotate)
 
         def on_gradient(name: str, kept: Rows, g: Tensor) -> None:
-            g, basis = g.to(kept.a.dtype), bases[name]
-            q_a = basis.q_a.to(g) if basis is not None and not kept.rotated else None
-            q_g = basis.q_g.to(g) if basis is not None else None
-            for row, gradient in sequence_gradients(kept.a, g, kept.lengths, q_a=q_a, q_g=q_g):
+            g, basis = operand(g, products), bases[name]
+            q_a = side(basis.q_a, g) if basis is not None and not kept.rotated else None
+            q_g = side(basis.q_g, g) if basis is not None else None
+            gradients = sequence_gradients(kept.a, g, kept.lengths, q_a=q_a, q_g=q_g, products=products)
+            for row, gradient in gradients:
                 each(name, row, gradient)
 
         return on_input, on_gradient
@@ -99,10 +108,11 @@ def sequence_gradients(
     *,
     q_a: Float[Tensor, "d_in d_in"] | None,
     q_g: Float[Tensor, "d_out d_out"] | None,
+    products: Products | None = None,
 ) -> Iterator[tuple[int, Float[Tensor, "d_out d_in"]]]:
     """Yield Q_Gᵀ G_b Q_A of every sequence b that has rows, with G_b = Σ δₜ aₜᵀ over them.
 
-    One gradient exists at a time, whatever the batch, and it is overwritten by the next.
+    One gradient exists at a time, whatever the batch.
 
     Parameters
     ----------
@@ -114,13 +124,17 @@ def sequence_gradients(
         Basis of the activations; None where `a` is already rotated, or is to stay as it is.
     q_g
         Basis of the output gradients; None likewise.
+    products
+        In which precision to multiply.
     """
     if q_g is not None and len(a) <= len(lengths) * a.shape[1]:
-        g, q_g = g @ q_g, None
-    gradient = a.new_empty(g.shape[1], a.shape[1])
+        g, q_g = operand(product(g, q_g), products), None
     for row, (a_b, g_b) in enumerate(zip(a.split(lengths), g.split(lengths), strict=True)):
         if not len(a_b):
             continue
-        torch.mm(g_b.mT, a_b, out=gradient)
-        rotated = gradient if q_a is None else gradient @ q_a
-        yield row, rotated if q_g is None else q_g.mT @ rotated
+        gradient = product(g_b.mT, a_b)
+        if q_a is not None:
+            gradient = product(operand(gradient, products), q_a)
+        if q_g is not None:
+            gradient = product(q_g.mT, operand(gradient, products))
+        yield row, gradient

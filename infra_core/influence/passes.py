@@ -14,6 +14,7 @@ from torch.func import functional_call
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import Block, output_head, text_config
+from infra_core.influence.precision import wide
 from infra_core.influence.tracking import OnGradient, OnInput, Tracked, capture, plain_experts
 from infra_core.lm.batching import Batch, batches
 from infra_core.lm.objective import target_losses
@@ -220,11 +221,6 @@ def sample_labels(
         drawn = torch.searchsorted(cdf, threshold[:, None] * cdf[:, -1:], right=True)
         labels.append(drawn.squeeze(1).clamp(max=logits.shape[1] - 1))
     return torch.cat(labels)
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to accumulate in: fp32, or fp64 for a model that is."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def accumulator(model: nn.Module, block: Block, *shape: int) -> Tensor:

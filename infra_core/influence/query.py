@@ -23,6 +23,7 @@ from infra_core.influence.passes import (
     scored_logits,
     scored_targets,
 )
+from infra_core.influence.precision import Products, operand, product
 from infra_core.influence.tracking import Tracked, capture, track
 from infra_core.lm.batching import Batch
 from infra_core.lm.objective import target_losses
@@ -38,11 +39,14 @@ class Preconditioned:
     groups
         Names, in the order given.
     directions
-        By module name: one direction in weight space a group, a bias as its last column.
+        By block name: one direction in weight space a group, a bias as its last column.
+    products
+        In which precision they are multiplied with; they are kept rounded to it.
     """
 
     groups: tuple[str, ...]
     directions: dict[str, Float[Tensor, "Q d_out d_in"]]
+    products: Products | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -57,8 +61,9 @@ class Preconditioned:
         self, name: str, a: Float[Tensor, "N d_in"], g: Float[Tensor, "N d_out"]
     ) -> Iterator[tuple[int, Float[Tensor, " N"]]]:
         """Yield δₜᵀ P aₜ of each position for one group after the other."""
+        a = operand(a, self.products)
         for query, direction in enumerate(self.directions[name]):
-            yield query, torch.linalg.vecdot(a @ direction.mT, g)
+            yield query, torch.linalg.vecdot(product(a, direction.mT), g)
 
     def contrast(self, plus: str, minus: str) -> "Preconditioned":
         """Add the group ``plus - minus``: what helps the one more than the other. Needs no gradient."""
@@ -69,6 +74,7 @@ class Preconditioned:
                 name: torch.cat([each, (each[first] - each[second])[None]])
                 for name, each in self.directions.items()
             },
+            self.products,
         )
 
 
@@ -111,8 +117,10 @@ def precondition_queries(
     stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
     for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
         for name, gradient in gradients.items():
-            stacked[name].append(precondition(gradient, factors[name], damping=params.damping))
-    return Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
+            direction = precondition(gradient, factors[name], damping=params.damping)
+            stacked[name].append(operand(direction, params.products))
+    directions = {name: torch.stack(each) for name, each in stacked.items()}
+    return Preconditioned(tuple(groups), directions, params.products)
 
 
 def query_gradients(

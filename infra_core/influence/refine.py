@@ -27,8 +27,8 @@ from infra_core.influence.passes import (
     predicting,
     quiet,
     scored_logits,
-    wide,
 )
+from infra_core.influence.precision import operand, wide
 from infra_core.influence.query import Preconditioned, query_gradients
 from infra_core.influence.tracking import Tracked, capture, track
 from infra_core.lm.batching import Batch
@@ -120,8 +120,9 @@ def refine_queries(
 
         solution, residuals[group] = conjugate_gradients(curved, gradients, approximate, iterations)
         for name, each in solution.items():
-            stacked[name].append(each)
-    found = Preconditioned(tuple(groups), {name: torch.stack(each) for name, each in stacked.items()})
+            stacked[name].append(operand(each, params.products))
+    directions = {name: torch.stack(each) for name, each in stacked.items()}
+    found = Preconditioned(tuple(groups), directions, params.products)
     return Refinement(found, residuals)
 
 

@@ -76,7 +76,7 @@ def self_influence(
                 else (gradient.square() * inverse.to(gradient)).sum()
             )
 
-        hooks = gradient_hooks(tracked, bases, add)
+        hooks = gradient_hooks(tracked, bases, add, params.products)
         for batch, rows in passing(model, examples, batch_tokens, progress):
             totals = torch.zeros(len(rows), dtype=torch.float64, device=batch.ids.device)
             positions = predicting(batch)

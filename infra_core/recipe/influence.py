@@ -26,6 +26,7 @@ class FactorParams(Params):
     curvature: Literal["ekfac", "kfac", "diagonal", "identity"] = "ekfac"
     fisher: Literal["sampled", "empirical"] = "sampled"
     draws: Count | None = None  # of labels at each position, if sampled; one by default
+    products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     sequences: Count | None = None  # training rows to fit on; all by default
     seed: int = 0
 
@@ -36,4 +37,5 @@ class ScoreParams(Params):
     damping: Annotated[float, Field(gt=0)] = 0.1  # × the module's mean eigenvalue
     token_rule: Literal["position", "loss_term"]  # never defaulted: they differ per token
     spans: Literal["lines", "sentences"] | None = None
+    products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     energy: Fraction | None = None  # of many queries: the share that compressing them keeps; none: exact
