@@ -4,8 +4,9 @@ import pytest
 from transformers import Qwen2Config
 
 from infra_core.influence import FactorParams, fit_factors
+from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.plan import factor_bytes, module_sizes
-from tests import tiny
+from tests import families, tiny
 
 
 def test_sizes_are_those_of_the_factors_that_are_then_fitted():
@@ -19,6 +20,16 @@ def test_sizes_are_those_of_the_factors_that_are_then_fitted():
     bases = {id(one.q_a): one.q_a.nbytes for one in factors.values()}
     assert planned.basis == sum(bases.values()) + sum(one.q_g.nbytes for one in factors.values())
     assert planned.eigenvalues == sum(one.eigenvalues.nbytes for one in factors.values())
+
+
+@pytest.mark.parametrize("family", [family for family in families.FAMILIES if family != "lora"])
+def test_every_family_is_planned_from_its_config_with_the_blocks_it_will_have(family):
+    """Nothing is sent to an expert on meta tensors, and still each has its factors."""
+    model = families.build(family)
+    sizes = module_sizes(model.config, "all")
+    assert {size.name: (size.d_out, size.d_in) for size in sizes} == {
+        name: block.shape for name, block in choose_blocks(model, "all").items()
+    }
 
 
 @pytest.mark.parametrize(
