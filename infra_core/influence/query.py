@@ -143,7 +143,8 @@ def query_gradients(
         tracked = track(model, blocks_shaped(model, shapes, "factors"))
     for group, queries in groups.items():
         with quiet(model):
-            yield group, _gradients(model, tracked, group, passing(model, queries, *batches_of))
+            gradients = _gradients(model, tracked, group, passing(model, queries, *batches_of))
+        yield group, gradients
 
 
 def _gradients(

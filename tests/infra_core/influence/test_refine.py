@@ -42,7 +42,7 @@ def gauss_newton(model, blocks, examples):
         )
         for token, moves in zip(logits(weights).softmax(-1), jacobian, strict=True):
             total = total + moves.T @ (torch.diag(token) - torch.outer(token, token)) @ moves
-    return total / len(examples)
+    return (total / len(examples)).detach()
 
 
 def flat(vector):
@@ -51,7 +51,7 @@ def flat(vector):
 
 @pytest.fixture(scope="module")
 def world():
-    model = tiny.qwen2(dtype=torch.float64).eval()
+    model = tiny.qwen2(dtype=torch.float64, attn_implementation="eager").eval()
     blocks = choose_blocks(model, MODULES)
     factors = fit_factors(model, EXAMPLES, FactorParams(modules=MODULES, fisher="empirical"))
     return model, blocks, factors, gauss_newton(model, blocks, EXAMPLES)
