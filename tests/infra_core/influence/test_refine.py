@@ -51,7 +51,7 @@ def flat(vector):
 
 @pytest.fixture(scope="module")
 def world():
-    model = tiny.qwen2(dtype=torch.float64, attn_implementation="eager").eval()
+    model = tiny.qwen2(dtype=torch.float64).eval()
     blocks = choose_blocks(model, MODULES)
     factors = fit_factors(model, EXAMPLES, FactorParams(modules=MODULES, fisher="empirical"))
     return model, blocks, factors, gauss_newton(model, blocks, EXAMPLES)
