@@ -37,7 +37,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=1)
+@stage(version=2)
 def report(
     ctx: RunContext,
     out: WorkDir,

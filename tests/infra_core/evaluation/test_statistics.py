@@ -68,6 +68,17 @@ def test_arms_that_never_differ_are_not_told_apart_but_may_differ_a_little():
     assert found.smallest_visible == pytest.approx(3 / 50)
 
 
+@pytest.mark.parametrize("solved", range(1, 18))
+def test_two_questions_gained_of_twenty_are_no_verdict_however_many_were_solved_before(solved):
+    """The interval ends at zero: one resample in seven meets neither of them. Rounding decides nothing."""
+    before = np.arange(20)[:, None] < solved
+    after = np.arange(20)[:, None] < solved + 2
+    for one, other in ((after, before), (before, after)):
+        found = paired_difference(one.astype(float), other.astype(float), seed=0)
+        assert 0.0 in {found.interval.low, found.interval.high}
+        assert found.verdict == "cannot tell"
+
+
 def test_questions_are_what_is_resampled_not_draws():
     """Averaging four identical draws of every question must not narrow the interval."""
     table = exams(40, 1, 1)
