@@ -4,8 +4,7 @@ One adapter for both, so that what is timed is what is proven equal.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from benchmarks.stopwatch import Stopwatch
 from benchmarks.workloads import BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.covariance import Covariances
@@ -92,18 +92,10 @@ class Language(Task):
 
 
 @dataclass(slots=True)
-class Outcome:
+class Outcome(Stopwatch):
     """Scores of every row for every query, queries down, and the seconds of each stage."""
 
     scores: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Time what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - start
 
 
 def fit_and_score(

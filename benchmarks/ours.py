@@ -1,15 +1,13 @@
 """Our engine through its public calls, stage by stage."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.stopwatch import Stopwatch
 from benchmarks.workloads import BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence import (
@@ -30,20 +28,6 @@ POLICIES: dict[str, dict[str, object]] = {"fp32": {}}
 
 FASTEST = "fp32"
 """The policy that is held against the bar of the fastest one."""
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Time what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - start
 
 
 def factor_params(policy: str, modules: str = "mlp", curvature: str = "ekfac") -> FactorParams:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from benchmarks import flops, instance_level, ours
 from benchmarks.machine import gemm_rate, mean, peak_memory
+from benchmarks.stopwatch import Stopwatch
 from benchmarks.workloads import BATCH_TOKENS, Workload, build, query_rows, training_rows
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence import fit_factors, score_examples
@@ -144,7 +145,7 @@ def many_queries(workload: Workload, count: int) -> Reply:
     model, rows, _ = _prepared(workload)
     queries = query_rows(workload, count)
     factors = fit_factors(model, rows, ours.factor_params("fp32"), batch_tokens=BATCH_TOKENS)
-    watch = ours.Stopwatch()
+    watch = Stopwatch()
     with watch.timing("queries"):
         preconditioned = ours.query_side(model, factors, queries, "fp32")
     with watch.timing("scores"):

@@ -7,22 +7,20 @@ import polars as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infra_core.corpus.example import TokenizedExample
-from infra_core.errors import RequestError
 from infra_core.influence.blocks import blocks_shaped, weight_tangents
 from infra_core.influence.compress import Compressed
 from infra_core.influence.factors import Factors
+from infra_core.influence.forward_mode import forward_mode
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
+    data_loss,
     differentiate,
     passing,
     predicting,
     quiet,
-    scored_logits,
     scored_targets,
 )
 from infra_core.influence.precision import wide
@@ -140,7 +138,7 @@ def _position_rule(
                     into[query].index_add_(0, at, terms)
 
         with capture(model, tracked, positions, on_input, on_gradient):
-            differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
+            differentiate(data_loss(model, batch))
         slopes = _zeros(model, len(numbers), n_groups, *batch.ids.shape)
         # Position t-1 predicts token t, and entry t is about token t.
         slopes[..., 1:][..., positions[:, :-1]] = flat
@@ -161,40 +159,19 @@ def _loss_term_rule(
 
     def slopes_of(batch: Batch) -> Float[Tensor, "parts Q B T"]:
         slopes = _zeros(model, len(members), n_groups, *batch.ids.shape)
+
+        def losses(logits: Tensor) -> Tensor:
+            return target_losses(logits, scored_targets(batch))
+
         for part, blocks in enumerate(members):
             for query in range(n_groups):
+                # Laid out anew for each batch: those of many groups would not fit beside each other.
                 directions = {name: preconditioned.direction(name, query) for name in blocks}
                 tangents = weight_tangents(model, blocks, directions)
-                slopes[part, query, batch.scored] = _token_slopes(model, batch, tangents)
+                _, slopes[part, query, batch.scored] = forward_mode(model, batch, tangents, losses)
         return slopes
 
     return slopes_of
-
-
-def _token_slopes(model: nn.Module, batch: Batch, tangent: Mapping[str, Tensor]) -> Float[Tensor, " N"]:
-    """Return the derivative of every scored token's loss as the weights move along `tangent`.
-
-    Raises
-    ------
-    RequestError
-        If the model has an operation without a forward-mode derivative.
-    """
-    # Fused attention kernels have no forward-mode derivative; the plain one has.
-    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-        dual = {
-            name: forward_ad.make_dual(model.get_parameter(name).detach(), moves)
-            for name, moves in tangent.items()
-        }
-        try:
-            losses = target_losses(scored_logits(model, batch, dual), scored_targets(batch))
-        except NotImplementedError as error:
-            raise RequestError(
-                "token_rule: loss_term needs forward-mode derivatives, and this model lacks one: "
-                f'{str(error).splitlines()[0]} Load it with attn_implementation="sdpa" or '
-                '"eager", or ask for token_rule: position'
-            ) from error
-        slopes = forward_ad.unpack_dual(losses).tangent
-    return torch.zeros_like(losses) if slopes is None else slopes
 
 
 def _zeros(model: nn.Module, *shape: int) -> Tensor:

@@ -8,7 +8,7 @@ that what is kept is what scores are made of.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -16,10 +16,17 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
-from infra_core.influence.factors import Factors, precondition
+from infra_core.influence.factors import Factors
 from infra_core.influence.passes import BATCH_TOKENS, Progress
 from infra_core.influence.precision import Products, operand, product
-from infra_core.influence.query import Preconditioned, query_gradients
+from infra_core.influence.query import (
+    Preconditioned,
+    Vector,
+    precondition_blocks,
+    query_gradients,
+    rounded,
+    stack_directions,
+)
 from infra_core.recipe import ScoreParams
 
 SAMPLE = 4
@@ -74,14 +81,17 @@ class Compressed:
             yield query, torch.linalg.vecdot(g @ core, a)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Spread:
-    """Along which directions the groups of one block lie: Σ P Pᵀ, Σ Pᵀ P and Σ‖P‖²."""
+    """Along which directions the groups of one block lie: Σ P Pᵀ and Σ Pᵀ P."""
 
     rows: Tensor
     columns: Tensor
-    norm: float = 0.0
-    sample: list[Tensor] = field(default_factory=list)
+
+    @property
+    def norm(self) -> float:
+        """Σ‖P‖²."""
+        return float(self.rows.trace())
 
 
 def compress_queries(
@@ -122,48 +132,39 @@ def compress_queries(
         raise RequestError("compressing queries loses something: say in energy= how much to keep, say 0.99")
     chosen = {group for number, group in enumerate(groups) if number % -(-len(groups) // SAMPLE) == 0}
     spreads: dict[str, _Spread] = {}
-    for group, name, direction in _directions(model, factors, groups, params, (batch_tokens, progress)):
-        d_out, d_in = direction.shape
-        spread = spreads.setdefault(
-            name, _Spread(direction.new_zeros(d_out, d_out), direction.new_zeros(d_in, d_in))
-        )
-        spread.rows.addmm_(direction, direction.mT)
-        spread.columns.addmm_(direction.mT, direction)
-        spread.norm += float(direction.square().sum())
+    sample: dict[str, Vector] = {}
+    for group, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
+        directions = precondition_blocks(gradients, factors, params)
+        for name, direction in directions.items():
+            d_out, d_in = direction.shape
+            spread = spreads.setdefault(
+                name, _Spread(direction.new_zeros(d_out, d_out), direction.new_zeros(d_in, d_in))
+            )
+            spread.rows.addmm_(direction, direction.mT)
+            spread.columns.addmm_(direction.mT, direction)
         if group in chosen:
-            spread.sample.append(operand(direction, params.products))
-    exact = Preconditioned(
-        tuple(group for group in groups if group in chosen),
-        {name: torch.stack(spread.sample) for name, spread in spreads.items()},
-        params.products,
-    )
+            sample[group] = rounded(directions, params.products)
     lost = (1 - params.energy) / 2  # each side may lose half
     left = {name: _leading(spread.rows, lost) for name, spread in spreads.items()}
     right = {name: _leading(spread.columns, lost) for name, spread in spreads.items()}
     cores: dict[str, list[Tensor]] = {name: [] for name in factors}
-    for _, name, direction in _directions(model, factors, groups, params, (batch_tokens, progress)):
-        cores[name].append(left[name].mT @ direction @ right[name])
+    for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
+        for name, direction in precondition_blocks(gradients, factors, params).items():
+            cores[name].append(left[name].mT @ direction @ right[name])
     stacked = {name: torch.stack(each) for name, each in cores.items()}
     energy = {
         name: float(each.square().sum()) / spreads[name].norm if spreads[name].norm else 1.0
         for name, each in stacked.items()
     }
-    left, right = (
-        {name: operand(each, params.products) for name, each in bases.items()} for bases in (left, right)
+    return Compressed(
+        tuple(groups),
+        rounded(left, params.products),
+        rounded(right, params.products),
+        stacked,
+        energy,
+        stack_directions(sample, params.products),
+        params.products,
     )
-    return Compressed(tuple(groups), left, right, stacked, energy, exact, params.products)
-
-
-def _directions(
-    model: nn.Module,
-    factors: Mapping[str, Factors],
-    groups: Mapping[str, Sequence[TokenizedExample]],
-    params: ScoreParams,
-    batches_of: tuple[int, Progress | None],
-) -> Iterator[tuple[str, str, Tensor]]:
-    for group, gradients in query_gradients(model, factors, groups, batches_of):
-        for name, gradient in gradients.items():
-            yield group, name, precondition(gradient, factors[name], damping=params.damping)
 
 
 def _leading(gram: Float[Tensor, "d d"], lost: float) -> Float[Tensor, "d k"]:

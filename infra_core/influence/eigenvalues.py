@@ -58,20 +58,16 @@ def fit_factors(
     """
     if params.curvature == "identity":
         return {name: IdentityFactors() for name in choose_blocks(model, params.modules)}
-    if bases is None and params.curvature != "diagonal":
-        bases = fit_eigenbasis(model, examples, params, batch_tokens=batch_tokens, progress=progress)
-    if params.curvature == "kfac":
-        return {name: kfac_factors(basis) for name, basis in (bases or {}).items()}
-    rows = fitting_rows(examples, params)
     if params.curvature == "diagonal":
         blocks = dict.fromkeys(choose_blocks(model, params.modules), None)
-        squares, n = _squared_gradients(model, rows, params, blocks, (batch_tokens, progress))
+        squares, n = _squared_gradients(model, examples, params, blocks, (batch_tokens, progress))
         return {name: DiagonalFactors(total / n, n) for name, total in squares.items()}
-    squares, n = _squared_gradients(model, rows, params, bases or {}, (batch_tokens, progress))
-    return {
-        name: ModuleFactors(basis.q_a, basis.q_g, squares[name] / n, n)
-        for name, basis in (bases or {}).items()
-    }
+    if bases is None:
+        bases = fit_eigenbasis(model, examples, params, batch_tokens=batch_tokens, progress=progress)
+    if params.curvature == "kfac":
+        return {name: kfac_factors(basis) for name, basis in bases.items()}
+    squares, n = _squared_gradients(model, examples, params, bases, (batch_tokens, progress))
+    return {name: ModuleFactors(one.q_a, one.q_g, squares[name] / n, n) for name, one in bases.items()}
 
 
 def kfac_factors(basis: Eigenbasis) -> ModuleFactors:
@@ -105,7 +101,8 @@ def _squared_gradients(
             totals[name].addcmul_(gradient, gradient)
 
         hooks = gradient_hooks(tracked, bases, square, params.products)
-        for _, rows in fisher_batches(model, tracked, examples, params, hooks, batches_of):
+        fitted_on = fitting_rows(examples, params)
+        for _, rows in fisher_batches(model, tracked, fitted_on, params, hooks, batches_of):
             n_gradients += len(rows) * fisher_draws(params)
             require_finite({name: total.sum() for name, total in totals.items()}, "gradients", rows)
     if not n_gradients:

@@ -13,9 +13,10 @@ from torch.func import functional_call
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.blocks import Block, output_head, text_config
+from infra_core.influence.blocks import Block, blocks_shaped, output_head, text_config
+from infra_core.influence.factors import Factors, shape_of
 from infra_core.influence.precision import wide
-from infra_core.influence.tracking import OnGradient, OnInput, Tracked, capture, plain_experts
+from infra_core.influence.tracking import OnGradient, OnInput, Tracked, capture, plain_experts, track
 from infra_core.lm.batching import Batch, batches
 from infra_core.lm.objective import target_losses
 from infra_core.recipe import FactorParams
@@ -43,6 +44,12 @@ def quiet(model: nn.Module) -> Iterator[None]:
             module.training = True
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def track_factors(model: nn.Module, factors: Mapping[str, Factors]) -> Tracked:
+    """Return the blocks that factors are of, after checking that they are this model's."""
+    shapes = {name: shape_of(one) for name, one in factors.items()}
+    return track(model, blocks_shaped(model, shapes, "factors"))
 
 
 def passing(
@@ -188,6 +195,11 @@ def _fisher_labels(
 def fisher_draws(params: FactorParams) -> int:
     """Return how many times labels are drawn; the data's own are there once."""
     return (params.draws or 1) if params.fisher == "sampled" else 1
+
+
+def data_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Return the NLL of a batch's own scored tokens, summed, in nats."""
+    return target_losses(scored_logits(model, batch), scored_targets(batch)).sum()
 
 
 def differentiate(loss: Float[Tensor, ""], *, again: bool = False) -> None:

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.blocks import choose_blocks, text_config
 from infra_core.influence.passes import (
+    data_loss,
     differentiate,
     predicting,
     quiet,
-    scored_logits,
-    scored_targets,
 )
 from infra_core.influence.tracking import Tracked, capture, track
 from infra_core.lm.batching import collate
-from infra_core.lm.objective import target_losses
 
 ROWS = 4
 NOTABLE = 1e-3
@@ -96,5 +94,5 @@ def _gradients(model: nn.Module, tracked: Tracked, rows: Sequence[TokenizedExamp
         found.extend(g[owner == row].float() for row in range(len(rows)))
 
     with capture(model, tracked, positions, on_input, on_gradient):
-        differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
+        differentiate(data_loss(model, batch))
     return found or [torch.zeros(1) for _ in rows]

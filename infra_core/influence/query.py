@@ -9,25 +9,26 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.blocks import blocks_shaped
-from infra_core.influence.factors import Factors, precondition, shape_of
+from infra_core.influence.factors import Factors, precondition
 from infra_core.influence.gradients import summing_hooks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
+    data_loss,
     differentiate,
     passing,
     predicting,
     quiet,
     require_finite,
-    scored_logits,
-    scored_targets,
+    track_factors,
 )
 from infra_core.influence.precision import Products, operand, product
-from infra_core.influence.tracking import Tracked, capture, track
+from infra_core.influence.tracking import Tracked, capture
 from infra_core.lm.batching import Batch
-from infra_core.lm.objective import target_losses
 from infra_core.recipe import ScoreParams
+
+Vector = dict[str, Tensor]
+"""A direction in weight space: d_out × d_in by block name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,13 +115,30 @@ def precondition_queries(
     RequestError
         If there are no groups.
     """
-    stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
-    for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
-        for name, gradient in gradients.items():
-            direction = precondition(gradient, factors[name], damping=params.damping)
-            stacked[name].append(operand(direction, params.products))
-    directions = {name: torch.stack(each) for name, each in stacked.items()}
-    return Preconditioned(tuple(groups), directions, params.products)
+    found = {
+        group: rounded(precondition_blocks(gradients, factors, params), params.products)
+        for group, gradients in query_gradients(model, factors, groups, (batch_tokens, progress))
+    }
+    return stack_directions(found, params.products)
+
+
+def precondition_blocks(gradients: Vector, factors: Mapping[str, Factors], params: ScoreParams) -> Vector:
+    """Multiply a gradient by the damped inverse curvature, block by block."""
+    return {
+        name: precondition(each, factors[name], damping=params.damping) for name, each in gradients.items()
+    }
+
+
+def rounded(direction: Vector, products: Products | None) -> Vector:
+    """Return a direction as it will be multiplied with."""
+    return {name: operand(each, products) for name, each in direction.items()}
+
+
+def stack_directions(found: Mapping[str, Vector], products: Products | None) -> Preconditioned:
+    """Put the directions of groups together, by block."""
+    blocks = next(iter(found.values()))
+    directions = {name: torch.stack([each[name] for each in found.values()]) for name in blocks}
+    return Preconditioned(tuple(found), directions, products)
 
 
 def query_gradients(
@@ -128,7 +146,7 @@ def query_gradients(
     factors: Mapping[str, Factors],
     groups: Mapping[str, Sequence[TokenizedExample]],
     batches_of: tuple[int, Progress | None],
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
+) -> Iterator[tuple[str, Vector]]:
     """Yield each group with ∇f by block; those of one group exist at a time.
 
     Raises
@@ -138,9 +156,8 @@ def query_gradients(
     """
     if not groups:
         raise RequestError("there are no query groups to score against; give at least one")
-    shapes = {name: shape_of(one) for name, one in factors.items()}
     with quiet(model):
-        tracked = track(model, blocks_shaped(model, shapes, "factors"))
+        tracked = track_factors(model, factors)
     for group, queries in groups.items():
         with quiet(model):
             gradients = _gradients(model, tracked, group, passing(model, queries, *batches_of))
@@ -164,7 +181,7 @@ def _gradients(
     n_queries = n_scored = 0
     for batch, rows in batches:
         with capture(model, tracked, predicting(batch), *hooks):
-            differentiate(-target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
+            differentiate(-data_loss(model, batch))
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())
         require_finite({name: total.sum() for name, total in totals.items()}, "query gradients", rows)

@@ -9,16 +9,14 @@ scoring stays what it was.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.blocks import blocks_shaped, weight_tangents
-from infra_core.influence.factors import Factors, IdentityFactors, precondition, shape_of
+from infra_core.influence.blocks import weight_tangents
+from infra_core.influence.factors import Factors, IdentityFactors
+from infra_core.influence.forward_mode import forward_mode
 from infra_core.influence.gradients import summing_hooks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -27,18 +25,23 @@ from infra_core.influence.passes import (
     predicting,
     quiet,
     scored_logits,
+    track_factors,
 )
-from infra_core.influence.precision import operand, wide
-from infra_core.influence.query import Preconditioned, query_gradients
-from infra_core.influence.tracking import Tracked, capture, track
+from infra_core.influence.precision import wide
+from infra_core.influence.query import (
+    Preconditioned,
+    Vector,
+    precondition_blocks,
+    query_gradients,
+    rounded,
+    stack_directions,
+)
+from infra_core.influence.tracking import Tracked, capture
 from infra_core.lm.batching import Batch
 from infra_core.recipe import ScoreParams
 
 ROUNDING = 1e-7
 """Relative residual below which fp32 has nothing left to refine."""
-
-Vector = dict[str, Tensor]
-"""A direction in weight space: d_out × d_in by block name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +105,20 @@ def refine_queries(
         raise DataError("no example to refine queries on has a scored token; give others")
     ridges = {name: params.damping * float(each.eigenvalues.mean()) for name, each in factors.items()}  # type: ignore[union-attr]
     with quiet(model):
-        shapes = {name: shape_of(each) for name, each in factors.items()}
-        tracked = track(model, blocks_shaped(model, shapes, "factors"))
-    stacked: dict[str, list[Tensor]] = {name: [] for name in factors}
-    residuals = {}
+        tracked = track_factors(model, factors)
+
+    def curved(vector: Vector) -> Vector:
+        product = gauss_newton_product(model, tracked, examples, vector, batch_tokens=batch_tokens)
+        return {name: product[name] + ridges[name] * vector[name] for name in vector}
+
+    def approximate(vector: Vector) -> Vector:
+        return precondition_blocks(vector, factors, params)
+
+    found, residuals = {}, {}
     for group, gradients in query_gradients(model, factors, groups, (batch_tokens, None)):
-
-        def curved(vector: Vector) -> Vector:
-            product = gauss_newton_product(model, tracked, examples, vector, batch_tokens=batch_tokens)
-            return {name: product[name] + ridges[name] * vector[name] for name in vector}
-
-        def approximate(vector: Vector) -> Vector:
-            return {
-                name: precondition(each, factors[name], damping=params.damping)
-                for name, each in vector.items()
-            }
-
         solution, residuals[group] = conjugate_gradients(curved, gradients, approximate, iterations)
-        for name, each in solution.items():
-            stacked[name].append(operand(each, params.products))
-    directions = {name: torch.stack(each) for name, each in stacked.items()}
-    found = Preconditioned(tuple(groups), directions, params.products)
-    return Refinement(found, residuals)
+        found[group] = rounded(solution, params.products)
+    return Refinement(stack_directions(found, params.products), residuals)
 
 
 def conjugate_gradients(
@@ -213,12 +208,7 @@ def gauss_newton_product(
 
 def _pushed(model: nn.Module, batch: Batch, tangents: Mapping[str, Tensor]) -> Float[Tensor, "N V"]:
     """Return S J v: how the logits move with the weights, through the curvature of their loss."""
-    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-        dual = {
-            name: forward_ad.make_dual(model.get_parameter(name).detach(), moves)
-            for name, moves in tangents.items()
-        }
-        logits, moves = forward_ad.unpack_dual(scored_logits(model, batch, dual))
-        probabilities = logits.to(wide(logits.dtype)).softmax(-1)
-        weighted = probabilities * moves
-        return weighted - probabilities * weighted.sum(-1, keepdim=True)
+    logits, moves = forward_mode(model, batch, tangents)
+    probabilities = logits.to(wide(logits.dtype)).softmax(-1)
+    weighted = probabilities * moves
+    return weighted - probabilities * weighted.sum(-1, keepdim=True)

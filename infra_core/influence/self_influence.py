@@ -7,21 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
-from infra_core.influence.blocks import blocks_shaped
-from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, damped_inverse, shape_of
+from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, damped_inverse
 from infra_core.influence.gradients import gradient_hooks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
+    data_loss,
     differentiate,
     passing,
     predicting,
     quiet,
-    scored_logits,
-    scored_targets,
+    track_factors,
 )
-from infra_core.influence.tracking import capture, track
-from infra_core.lm.objective import target_losses
+from infra_core.influence.tracking import capture
 from infra_core.recipe import ScoreParams
 
 SELF_INFLUENCE = {"example_id": pl.String(), "self_influence": pl.Float64()}
@@ -62,8 +60,7 @@ def self_influence(
     """
     found: dict[int, tuple[str | None, float]] = {}
     with quiet(model):
-        shapes = {name: shape_of(one) for name, one in factors.items()}
-        tracked = track(model, blocks_shaped(model, shapes, "factors"))
+        tracked = track_factors(model, factors)
         bases = {name: one if isinstance(one, ModuleFactors) else None for name, one in factors.items()}
         inverses = {name: _inverse(one, params.damping) for name, one in factors.items()}
         totals: Tensor
@@ -81,7 +78,7 @@ def self_influence(
             totals = torch.zeros(len(rows), dtype=torch.float64, device=batch.ids.device)
             positions = predicting(batch)
             with capture(model, tracked, positions, *hooks(positions)):
-                differentiate(target_losses(scored_logits(model, batch), scored_targets(batch)).sum())
+                differentiate(data_loss(model, batch))
             for index, row, value in zip(batch.index, rows, totals.tolist(), strict=True):
                 found[index] = (row.example_id, value)
     return pl.DataFrame([found[index] for index in sorted(found)], schema=SELF_INFLUENCE, orient="row")
