@@ -24,7 +24,7 @@ from infra_core.influence.covariance import eigenbases, fit_covariances
 DAMPING = 0.1
 
 POLICIES: dict[str, dict[str, object]] = {"fp32": {}}
-"""What each precision policy adds to FactorParams and ScoreParams. Without bf16 products: no faster on a CPU."""
+"""What each precision policy adds to FactorParams and ScoreParams. Not bf16 products: no faster on a CPU."""
 
 FASTEST = "fp32"
 """The policy that is held against the bar of the fastest one."""
