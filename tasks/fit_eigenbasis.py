@@ -12,7 +12,7 @@ from tasks._progress import progress
 from tasks._stage import RunContext, stage
 
 
-@stage(version=2)
+@stage(version=3)
 def fit_eigenbasis(
     ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, corpus: Artifact, params: FactorParams
 ) -> None:

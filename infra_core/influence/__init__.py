@@ -12,6 +12,7 @@ from infra_core.influence.factors import (
     ModuleFactors,
     precondition,
 )
+from infra_core.influence.kept import KeptPasses
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.refine import Refinement, refine_queries
 from infra_core.influence.self_influence import self_influence
@@ -26,6 +27,7 @@ __all__ = [
     "FactorParams",
     "Factors",
     "IdentityFactors",
+    "KeptPasses",
     "ModuleFactors",
     "Preconditioned",
     "Refinement",

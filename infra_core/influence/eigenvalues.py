@@ -11,12 +11,12 @@ from infra_core.influence.blocks import blocks_shaped, choose_blocks
 from infra_core.influence.covariance import Eigenbasis, fit_eigenbasis
 from infra_core.influence.factors import DiagonalFactors, Factors, IdentityFactors, ModuleFactors
 from infra_core.influence.gradients import gradient_hooks
+from infra_core.influence.labels import fisher_labels
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
     accumulator,
     fisher_batches,
-    fisher_draws,
     fitting_rows,
     quiet,
     require_finite,
@@ -103,7 +103,7 @@ def _squared_gradients(
         hooks = gradient_hooks(tracked, bases, square, params.products)
         fitted_on = fitting_rows(examples, params)
         for _, rows in fisher_batches(model, tracked, fitted_on, params, hooks, batches_of):
-            n_gradients += len(rows) * fisher_draws(params)
+            n_gradients += len(rows) * len(fisher_labels(params))
             require_finite({name: total.sum() for name, total in totals.items()}, "gradients", rows)
     if not n_gradients:
         raise DataError("there are no examples to fit factors on; give some")

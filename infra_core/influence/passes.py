@@ -3,25 +3,26 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import nsmallest
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import Block, blocks_shaped, output_head, text_config
+from infra_core.influence.experts import plain_experts
 from infra_core.influence.factors import Factors, shape_of
+from infra_core.influence.kept import KeptPasses, kept_passes, recording
+from infra_core.influence.labels import Labels, fisher_labels, targets
 from infra_core.influence.packing import laid_out, model_inputs
 from infra_core.influence.precision import wide
-from infra_core.influence.tracking import OnGradient, OnInput, Tracked, capture, plain_experts, track
+from infra_core.influence.tracking import Hooks, Tracked, capture, track
 from infra_core.lm.batching import Batch, batches, predicting
 from infra_core.lm.objective import target_losses
 from infra_core.recipe import FactorParams
-from infra_core.seeds import derive_seed, generator
+from infra_core.seeds import derive_seed
 
 Progress = Callable[[int, int | None], None]
 
@@ -94,7 +95,10 @@ def fitting_rows(examples: Iterable[TokenizedExample], params: FactorParams) -> 
 
 
 def scored_logits(
-    model: nn.Module, batch: Batch, weights: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    batch: Batch,
+    weights: Mapping[str, Tensor] | None = None,
+    on_states: Callable[[Float[Tensor, "N d"]], Float[Tensor, "N d"]] | None = None,
 ) -> Float[Tensor, "N V"]:
     """Return the logits that predict the scored tokens, in reading order.
 
@@ -108,11 +112,15 @@ def scored_logits(
         Rows to run.
     weights
         Parameters to run with in place of the model's own.
+    on_states
+        Called with what the head is about to be given; what it returns is given instead. A model without a
+        known head has its logits for states.
     """
     before_scored = laid_out(model, batch, batch.scored.roll(-1, dims=1))  # no row's first token is scored
 
     def select(_head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][before_scored], *args[1:])
+        states = args[0][before_scored]
+        return (states if on_states is None else on_states(states), *args[1:])
 
     head = output_head(model)
     handle = head.register_forward_pre_hook(select) if head is not None else None
@@ -122,12 +130,9 @@ def scored_logits(
     finally:
         if handle is not None:
             handle.remove()
+    if head is None and on_states is not None:
+        return on_states(logits[before_scored])
     return logits if logits.ndim == 2 else logits[before_scored]
-
-
-def scored_targets(batch: Batch) -> Int64[Tensor, " N"]:
-    """Return the scored tokens in reading order."""
-    return batch.ids[batch.scored]
 
 
 def fisher_batches(
@@ -135,7 +140,7 @@ def fisher_batches(
     tracked: Tracked,
     examples: Iterable[TokenizedExample],
     params: FactorParams,
-    hooks: Callable[[Bool[Tensor, "B T"]], tuple[OnInput[Any], OnGradient[Any]]],
+    hooks: Callable[[Bool[Tensor, "B T"]], Hooks],
     batches_of: tuple[int, Progress | None],
 ) -> Iterator[tuple[Bool[Tensor, "B T"], list[TokenizedExample]]]:
     """Send the gradients that make up the Fisher through hooks, and yield each batch when it is done.
@@ -149,9 +154,9 @@ def fisher_batches(
     tracked
         Blocks to watch.
     examples
-        Rows to fit on.
+        Rows to draw those to fit on from.
     params
-        Whose labels, how many draws, which seed.
+        Which rows, whose labels, how many draws, which seed.
     hooks
         Given a batch's predicting positions, what `capture` is to call for it.
     batches_of
@@ -162,38 +167,40 @@ def fisher_batches(
     tuple
         The batch's predicting positions and its rows.
     """
-    draws = fisher_draws(params)
-    for batch, rows in passing(model, examples, *batches_of):
+    labels, kept = fisher_labels(params), kept_passes(examples, model, tracked)
+    for batch, rows in passing(model, fitting_rows(examples, params), *batches_of):
         positions = predicting(batch)
-        with capture(model, tracked, batch, *hooks(positions), backwards=draws):
-            logits = scored_logits(model, batch)
-            for left in reversed(range(draws)):
-                labels = _fisher_labels(logits, batch, rows, params, draw=left)
-                differentiate(target_losses(logits, labels).sum(), again=left > 0)
+        send_gradients(model, tracked, batch, rows, labels, hooks(positions), kept)
         yield positions, rows
 
 
-def _fisher_labels(
-    logits: Float[Tensor, "N V"],
+def send_gradients(
+    model: nn.Module,
+    tracked: Tracked,
     batch: Batch,
     rows: Sequence[TokenizedExample],
-    params: FactorParams,
-    *,
-    draw: int,
-) -> Int64[Tensor, " N"]:
-    if params.fisher == "empirical":
-        return scored_targets(batch)
-    return sample_labels(logits.detach(), rows, params.seed, draw)
+    labels: Sequence[Labels],
+    hooks: Hooks,
+    kept: KeptPasses | None = None,
+) -> None:
+    """Send the gradients of a batch's loss through hooks: one forward pass, a backward pass for each labels.
 
-
-def fisher_draws(params: FactorParams) -> int:
-    """Return how many times labels are drawn; the data's own are there once."""
-    return (params.draws or 1) if params.fisher == "sampled" else 1
-
-
-def data_loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """Return the NLL of a batch's own scored tokens, summed, in nats."""
-    return target_losses(scored_logits(model, batch), scored_targets(batch)).sum()
+    With `kept`, neither is run where they were kept before; where they were not they are now, if there is
+    room, and those of the data's own labels with them: a backward pass more that saves both passes later.
+    """
+    if kept is not None and kept.replay(model, batch, rows, labels, hooks):
+        return
+    further = kept.worth_adding(labels) if kept is not None else []
+    asked = [*reversed(labels), *further]
+    with (
+        capture(model, tracked, batch, *hooks, backwards=len(labels)) as watch,
+        recording(kept, model, rows) as record,
+    ):
+        logits = scored_logits(model, batch)
+        for number, each in enumerate(asked):
+            watch.silent, record.labels = each in further, each
+            loss = target_losses(logits, targets(each, logits, batch, rows)).sum()
+            differentiate(loss, again=number + 1 < len(asked))
 
 
 def differentiate(loss: Float[Tensor, ""], *, again: bool = False) -> None:
@@ -207,26 +214,6 @@ def differentiate(loss: Float[Tensor, ""], *, again: bool = False) -> None:
     if not loss.requires_grad:
         raise RequestError("none of the modules chosen by modules= has a part in the loss; choose others")
     loss.backward(retain_graph=again)
-
-
-def sample_labels(
-    logits: Float[Tensor, "N V"], rows: Sequence[TokenizedExample], seed: int, draw: int = 0
-) -> Int64[Tensor, " N"]:
-    """Draw a token from the model's own distribution at every scored position.
-
-    Inverse-CDF sampling from uniforms that belong to (seed, draw, example_id, scored token), so that an
-    example's labels do not depend on what shares its batch (but for logits that round across a boundary).
-    """
-    name = "labels" if draw == 0 else f"labels {draw}"
-    uniforms = [generator(seed, name, row.example_id or "").random(int(row.scored.sum())) for row in rows]
-    thresholds = torch.from_numpy(np.concatenate(uniforms)).to(logits.device)
-    labels = []
-    # In slices: the fp64 distribution of a whole batch over 150k tokens would be its largest tensor.
-    for piece, threshold in zip(logits.split(256), thresholds.split(256), strict=True):
-        cdf = piece.float().softmax(-1).cumsum(-1, dtype=torch.float64)
-        drawn = torch.searchsorted(cdf, threshold[:, None] * cdf[:, -1:], right=True)
-        labels.append(drawn.squeeze(1).clamp(max=logits.shape[1] - 1))
-    return torch.cat(labels)
 
 
 def accumulator(model: nn.Module, block: Block, *shape: int) -> Tensor:

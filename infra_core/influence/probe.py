@@ -8,12 +8,9 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.blocks import choose_blocks, text_config
-from infra_core.influence.passes import (
-    data_loss,
-    differentiate,
-    quiet,
-)
-from infra_core.influence.tracking import Tracked, capture, track
+from infra_core.influence.labels import DATA
+from infra_core.influence.passes import quiet, send_gradients
+from infra_core.influence.tracking import Tracked, track
 from infra_core.lm.batching import collate, predicting
 
 ROWS = 4
@@ -92,6 +89,5 @@ def _gradients(model: nn.Module, tracked: Tracked, rows: Sequence[TokenizedExamp
     def on_gradient(_name: str, owner: Tensor, g: Tensor) -> None:
         found.extend(g[owner == row].float() for row in range(len(rows)))
 
-    with capture(model, tracked, batch, on_input, on_gradient):
-        differentiate(data_loss(model, batch))
+    send_gradients(model, tracked, batch, rows, [DATA], (on_input, on_gradient))
     return found or [torch.zeros(1) for _ in rows]

@@ -11,18 +11,18 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.factors import Factors, precondition
 from infra_core.influence.gradients import summing_hooks
+from infra_core.influence.labels import DATA
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
-    data_loss,
-    differentiate,
     passing,
     quiet,
     require_finite,
+    send_gradients,
     track_factors,
 )
 from infra_core.influence.precision import Products, operand, product
-from infra_core.influence.tracking import Tracked, capture
+from infra_core.influence.tracking import Tracked
 from infra_core.lm.batching import Batch
 from infra_core.recipe import ScoreParams
 
@@ -61,9 +61,11 @@ class Preconditioned:
         self, name: str, a: Float[Tensor, "N d_in"], g: Float[Tensor, "N d_out"]
     ) -> Iterator[tuple[int, Float[Tensor, " N"]]]:
         """Yield δₜᵀ P aₜ of each position for one group after the other."""
-        a = operand(a, self.products)
+        # Either side may be multiplied first. What comes of it is as wide as the other: take the narrower.
+        narrows = g.shape[1] > a.shape[1]
+        first, second = (operand(g, self.products), a) if narrows else (operand(a, self.products), g)
         for query, direction in enumerate(self.directions[name]):
-            yield query, torch.linalg.vecdot(product(a, direction.mT), g)
+            yield query, torch.linalg.vecdot(product(first, direction if narrows else direction.mT), second)
 
     def contrast(self, plus: str, minus: str) -> "Preconditioned":
         """Add the group ``plus - minus``: what helps the one more than the other. Needs no gradient."""
@@ -179,8 +181,7 @@ def _gradients(
     totals, hooks = summing_hooks(model, tracked)
     n_queries = n_scored = 0
     for batch, rows in batches:
-        with capture(model, tracked, batch, *hooks):
-            differentiate(-data_loss(model, batch))
+        send_gradients(model, tracked, batch, rows, [DATA], hooks)
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())
         require_finite({name: total.sum() for name, total in totals.items()}, "query gradients", rows)
@@ -189,4 +190,4 @@ def _gradients(
             f"query group {group!r} has {n_queries} queries with no scored token between "
             "them, so its f is constant; give it answers"
         )
-    return {name: total / n_queries for name, total in totals.items()}
+    return {name: total / -n_queries for name, total in totals.items()}

@@ -16,7 +16,7 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import weight_tangents
 from infra_core.influence.factors import Factors, IdentityFactors
-from infra_core.influence.forward_mode import forward_mode
+from infra_core.influence.forward_mode import logits_moved
 from infra_core.influence.gradients import summing_hooks
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -207,7 +207,7 @@ def gauss_newton_product(
 
 def _pushed(model: nn.Module, batch: Batch, tangents: Mapping[str, Tensor]) -> Float[Tensor, "N V"]:
     """Return S J v: how the logits move with the weights, through the curvature of their loss."""
-    logits, moves = forward_mode(model, batch, tangents)
+    logits, moves = logits_moved(model, batch, tangents)
     probabilities = logits.to(wide(logits.dtype)).softmax(-1)
     weighted = probabilities * moves
     return weighted - probabilities * weighted.sum(-1, keepdim=True)

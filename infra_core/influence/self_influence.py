@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, damped_inverse
 from infra_core.influence.gradients import gradient_hooks
+from infra_core.influence.kept import kept_passes
+from infra_core.influence.labels import DATA
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     Progress,
-    data_loss,
-    differentiate,
     passing,
     quiet,
+    send_gradients,
     track_factors,
 )
-from infra_core.influence.tracking import capture
 from infra_core.lm.batching import predicting
 from infra_core.recipe import ScoreParams
 
@@ -74,10 +74,10 @@ def self_influence(
             )
 
         hooks = gradient_hooks(tracked, bases, add, params.products)
+        kept = kept_passes(examples, model, tracked)
         for batch, rows in passing(model, examples, batch_tokens, progress):
             totals = torch.zeros(len(rows), dtype=torch.float64, device=batch.ids.device)
-            with capture(model, tracked, batch, *hooks(predicting(batch))):
-                differentiate(data_loss(model, batch))
+            send_gradients(model, tracked, batch, rows, [DATA], hooks(predicting(batch)), kept)
             for index, row, value in zip(batch.index, rows, totals.tolist(), strict=True):
                 found[index] = (row.example_id, value)
     return pl.DataFrame([found[index] for index in sorted(found)], schema=SELF_INFLUENCE, orient="row")

@@ -7,18 +7,19 @@ both are all an engine needs, and the weights themselves stay frozen. Blocks fed
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from infra_core.errors import RequestError
 from infra_core.influence.blocks import Block, is_experts
+from infra_core.influence.experts import experts_forward, forward_of, plain_experts
 from infra_core.influence.packing import laid_out
 from infra_core.lm.batching import Batch, predicting
 
@@ -27,6 +28,8 @@ Kept = TypeVar("Kept")
 
 OnInput = Callable[[str, Tensor, Tensor | None], Kept]
 OnGradient = Callable[[str, Kept, Tensor], None]
+Hooks = tuple[OnInput[Any], OnGradient[Any]]
+"""What `capture` calls: with activations, and with output gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class Tracked:
         """Return the blocks that a leader leads, itself included."""
         return [name for name, first in self.leaders.items() if first == leader]
 
+    def within(self, names: Sequence[str]) -> "Tracked":
+        """Return the named blocks alone; their leaders must be among them."""
+        return Tracked(
+            {name: self.blocks[name] for name in names}, {name: self.leaders[name] for name in names}
+        )
+
 
 def track(model: nn.Module, blocks: Mapping[str, Block]) -> Tracked:
     """Run the model once over two tokens to see which blocks are fed with the same tensor.
@@ -67,7 +76,7 @@ def track(model: nn.Module, blocks: Mapping[str, Block]) -> Tracked:
     sites = {block.site: block for block in blocks.values()}
     handles = [model.get_submodule(site).register_forward_hook(partial(look, site)) for site in sites]
     try:
-        shape = _look_once(model)
+        shape = look_once(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -90,7 +99,8 @@ def track(model: nn.Module, blocks: Mapping[str, Block]) -> Tracked:
     return Tracked(dict(blocks), leaders)
 
 
-def _look_once(model: nn.Module) -> torch.Size:
+def look_once(model: nn.Module) -> torch.Size:
+    """Run the model on one row of two tokens, for hooks that look at what it does; return their shape."""
     device = next(model.parameters()).device
     ids = torch.zeros(1, 2, dtype=torch.int64, device=device)
     # transformers would look into the mask it builds, which meta tensors forbid: give them one.
@@ -109,7 +119,7 @@ def capture(
     on_gradient: OnGradient[Kept],
     *,
     backwards: int = 1,
-) -> Iterator[None]:
+) -> Iterator["Watch"]:
     """Hand over activations in the forward pass and output gradients in the backward passes inside it.
 
     Both come flat, one row for each predicting position of the batch in reading order, a bias as a last
@@ -131,23 +141,34 @@ def capture(
         Called with a block's name, what `on_input` returned for its leader, and its output gradients.
     backwards
         How many backward passes will follow the forward pass.
+
+    Yields
+    ------
+    Watch
+        Which can be silenced for a backward pass more, whose gradients are not handed over.
     """
     positions = laid_out(model, batch, predicting(batch))
-    watch = _Watch(tracked, positions, on_input, on_gradient, backwards)
+    watch = Watch(tracked, positions, on_input, on_gradient, backwards)
     with ExitStack() as hooks:
         for site, members in watch.sites.items():
             module = model.get_submodule(site)
             if is_experts(module):
                 forward = partial(experts_forward, module, partial(watch.expert, site))
-                hooks.enter_context(_forward_of(module, forward))
+                hooks.enter_context(forward_of(module, forward))
             else:
                 handle = module.register_forward_hook(partial(watch.linear, members))
                 hooks.callback(handle.remove)
-        yield
+        yield watch
 
 
-class _Watch:
-    """What hooks do: hand over inputs once, gradients as they come, and forget what is no longer needed."""
+class Watch:
+    """What hooks do: hand over inputs once, gradients as they come, and forget what is no longer needed.
+
+    Attributes
+    ----------
+    silent
+        Whether gradients that come are not handed over.
+    """
 
     def __init__(
         self,
@@ -159,6 +180,7 @@ class _Watch:
     ) -> None:
         self.tracked, self.positions = tracked, positions
         self.on_input, self.on_gradient = on_input, on_gradient
+        self.silent = False
         self.kept: dict[str, Any] = {}
         self.waiting = Counter(tracked.leaders.values())
         for leader in self.waiting:
@@ -172,6 +194,7 @@ class _Watch:
     def linear(
         self, members: list[Block], _module: nn.Module, args: tuple[Tensor, ...], output: Tensor
     ) -> None:
+        """Watch a call of a linear module; its forward hook."""
         self._enter(members, args[0].detach()[self.positions], None)
         if not output.requires_grad:  # nothing below wants a gradient, so this is where backward stops
             output.requires_grad_()
@@ -180,6 +203,7 @@ class _Watch:
     def expert(
         self, site: str, parameter: str, expert: int, tokens: Tensor, a: Tensor, output: Tensor
     ) -> None:
+        """Watch what `experts_forward` says of one product of one expert."""
         members = [
             block
             for block in self.sites[site]
@@ -200,73 +224,14 @@ class _Watch:
                 self.kept[block.name] = self.on_input(block.name, rows, at)
 
     def _leave(self, members: list[Block], gradient: Tensor) -> None:
+        if self.silent:
+            return
         for block in members:
             leader = self.tracked.leaders[block.name]
             self.on_gradient(block.name, self.kept[leader], gradient[:, block.outputs])
             self.waiting[leader] -= 1
             if not self.waiting[leader]:
                 del self.kept[leader]
-
-
-@contextmanager
-def plain_experts(model: nn.Module) -> Iterator[None]:
-    """Run experts one after the other in plain operations, which every derivative passes through."""
-    with ExitStack() as stack:
-        for module in model.modules():
-            if is_experts(module):
-                stack.enter_context(_forward_of(module, partial(experts_forward, module, None)))
-        yield
-
-
-@contextmanager
-def _forward_of(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """Give a module another forward for a while, and what it had before after it."""
-    before = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
-        if before is not None:
-            module.forward = before
-
-
-def experts_forward(
-    module: Any,
-    watch: Callable[[str, int, Tensor, Tensor, Tensor], None] | None,
-    hidden_states: Float[Tensor, "N d"],
-    top_k_index: Int64[Tensor, "N k"],
-    top_k_weights: Float[Tensor, "N k"],
-) -> Float[Tensor, "N d"]:
-    """Return the weighted sum of every token's experts.
-
-    Parameters
-    ----------
-    module
-        As `is_experts` knows them.
-    watch
-        Called with the parameter's name, the expert, the tokens sent to it in reading order, what goes into
-        that parameter's product and what comes out of it.
-    hidden_states, top_k_index, top_k_weights
-        As the model hands them over.
-    """
-    total = torch.zeros_like(hidden_states)
-    if total.is_meta:  # without numbers no token is sent anywhere
-        return total
-    for expert in range(module.gate_up_proj.shape[0]):
-        tokens, slot = torch.where(top_k_index == expert)
-        if not len(tokens):
-            continue
-        a = hidden_states[tokens]
-        inner = nn.functional.linear(a, module.gate_up_proj[expert])
-        if watch:
-            watch("gate_up_proj", expert, tokens, a, inner)
-        gated = module._apply_gate(inner)
-        output = nn.functional.linear(gated, module.down_proj[expert])
-        if watch:
-            watch("down_proj", expert, tokens, gated, output)
-        total = total.index_add(0, tokens, (output * top_k_weights[tokens, slot, None]).to(total.dtype))
-    return total
 
 
 def by_layer(values: Mapping[str, T]) -> dict[str, dict[str, T]]:

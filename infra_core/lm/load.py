@@ -8,7 +8,7 @@ where              weights                                   arithmetic
 training           fp32, stored again in the base's dtype    `TrainFields.precision`
 influence, exam    as stored: `PretrainedBase.dtype`         the same; losses in fp32
 covariances        –                                         fp32
-eigendecomposition –                                         fp32, fp64 where that fails
+eigendecomposition –                                         fp64; fp32 if asked and good enough
 =================  ========================================  ==========================
 """
 

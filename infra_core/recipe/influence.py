@@ -27,6 +27,7 @@ class FactorParams(Params):
     fisher: Literal["sampled", "empirical"] = "sampled"
     draws: Count | None = None  # of labels at each position, if sampled; one by default
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
+    decomposition: Literal["fp32"] | None = None  # of covariances, in half the time; none: fp64
     sequences: Count | None = None  # training rows to fit on; all by default
     seed: int = 0
 

@@ -89,17 +89,21 @@ def test_an_eigendecomposition_recomposes_and_has_no_negative_eigenvalue(width, 
 
 
 @pytest.mark.parametrize("rank", [40, 700])
-def test_wide_bases_in_fp32_are_orthonormal_and_decompose_within_the_bound(rank):
-    """Judged in fp64, on a spectrum over six decades as activations have, of full rank and not."""
+@pytest.mark.parametrize(("decomposition", "bound"), [(None, 2e-7), ("fp32", RESIDUAL)])
+def test_wide_bases_are_orthonormal_and_decompose_within_the_bound(rank, decomposition, bound):
+    """Judged in fp64, on a spectrum over six decades as activations have, of full rank and not.
+
+    Stored in fp32, a basis of fp64 is off by 1e-7; one found in fp32 by 1e-6, and more where it is wider.
+    """
     random = torch.Generator().manual_seed(rank)
     scales = torch.logspace(0, -3, 500)
     rows = torch.randn(rank, 500, generator=random) * scales @ torch.randn(500, 500, generator=random)
     covariance = rows.T @ rows / rank
-    vectors, values = (each.double() for each in eigendecomposition(covariance, "test"))
+    vectors, values = (each.double() for each in eigendecomposition(covariance, "test", decomposition))
     exact = covariance.double()
-    assert float((exact @ vectors - vectors * values).norm() / exact.norm()) < RESIDUAL
+    assert float((exact @ vectors - vectors * values).norm() / exact.norm()) < bound
     skew = vectors.T @ vectors - torch.eye(500, dtype=torch.float64)
-    assert float(skew.norm()) / 500**0.5 < RESIDUAL
+    assert float(skew.norm()) / 500**0.5 < bound
 
 
 @given(st.integers(1, 150), st.integers(0, 9), st.integers(0, 99))
