@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from benchmarks.workloads import BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
-
-BATCH_TOKENS = 2048  # bergson's own default: padded positions a batch
 
 
 def fit_and_score(

@@ -38,6 +38,7 @@ class Measurement:
 def peers(run_side: RunSide, quick: bool, name: str) -> list[Result]:
     """Fit and score the same rows with every library, ours before and after each peer."""
     workload = (QUICK if quick else FULL)[name]
+    apart = run_side("ours", workload, apart=True)
     runs = [run_side("ours", workload)]
     theirs = run_side("kronfluence", workload)
     runs.append(run_side("ours", workload))
@@ -49,8 +50,8 @@ def peers(run_side: RunSide, quick: bool, name: str) -> list[Result]:
     results = [
         *against_kronfluence(runs, fastest, theirs),
         *against_bergson(runs, bergson),
-        *against_the_limit(runs),
-        *_reported(runs, theirs, bergson),
+        *against_the_limit(apart),
+        *_reported(runs, apart, theirs, bergson),
     ]
     return [replace(result, name=f"{name}/{result.name}") for result in results]
 
@@ -92,13 +93,16 @@ def against_bergson(runs: list[dict[str, Any]], theirs: dict[str, Any]) -> list[
     ]
 
 
-def against_the_limit(runs: list[dict[str, Any]]) -> list[Result]:
-    """Compare each stage's necessary operations a second with plain matrix products in the same process."""
+def against_the_limit(apart: dict[str, Any]) -> list[Result]:
+    """Compare each stage's necessary operations a second with plain matrix products in the same process.
+
+    Of a run whose stages each make their own passes, since that is what the operations are counted for.
+    """
     stages = ("covariance", "lambda", "scores")
     return [
         Result(
             f"limit {stage}",
-            mean([run["flops"][stage] / run["seconds"][stage] / run["gemm_rate"] for run in runs]),
+            apart["flops"][stage] / apart["seconds"][stage] / apart["gemm_rate"],
             "of the GEMM rate, fp32",
             at_least(0.6),
         )
@@ -107,13 +111,14 @@ def against_the_limit(runs: list[dict[str, Any]]) -> list[Result]:
 
 
 def _reported(
-    runs: list[dict[str, Any]], kronfluence: dict[str, Any], bergson: dict[str, Any]
+    runs: list[dict[str, Any]], apart: dict[str, Any], kronfluence: dict[str, Any], bergson: dict[str, Any]
 ) -> list[Result]:
     """Report what the ratios are made of."""
     own = [
         Result(f"ours {stage}", mean([run["seconds"][stage] for run in runs]), "s")
         for stage in runs[0]["seconds"]
     ]
+    own += [Result(f"ours apart {stage}", seconds, "s") for stage, seconds in apart["seconds"].items()]
     theirs = [
         Result(f"kronfluence {stage}", seconds, "s") for stage, seconds in kronfluence["seconds"].items()
     ]
@@ -122,6 +127,7 @@ def _reported(
         *theirs,
         Result("bergson total", bergson["seconds"]["total"], "s"),
         Result("ours peak memory", max(run["peak_bytes"] for run in runs) / MEBIBYTE, "MiB"),
+        Result("ours apart peak memory", apart["peak_bytes"] / MEBIBYTE, "MiB"),
         Result("kronfluence peak memory", kronfluence["peak_bytes"] / MEBIBYTE, "MiB"),
         Result("GEMM rate", mean([run["gemm_rate"] for run in runs]) / GIGA, "GFLOP/s, fp32"),
     ]
@@ -142,12 +148,15 @@ def _mean(runs: list[dict[str, Any]], of: Callable[[Mapping[str, Any]], float]) 
 def eigh(run_side: RunSide, quick: bool) -> list[Result]:
     """Decompose the same covariances."""
     reply = run_side("eigh", (QUICK if quick else FULL)["a"])
-    return [
-        Result("eigh", reply["kronfluence"] / mean(reply["ours"]), "× kronfluence's speed", at_least(1.5)),
-        Result("eigh residual", reply["residual"], "‖CQ − QΛ‖ / ‖C‖", at_most(1e-5)),
-        Result("eigh ours", mean(reply["ours"]), "s"),
-        Result("eigh kronfluence", reply["kronfluence"], "s"),
-    ]
+    results = [Result("eigh kronfluence", reply["kronfluence"], "s")]
+    for way, ours_ in reply["ours"].items():
+        speed, taken = reply["kronfluence"] / mean(ours_["seconds"]), mean(ours_["seconds"])
+        results += [
+            Result(f"eigh {way}", speed, "× kronfluence's speed", at_least(1.5)),
+            Result(f"eigh {way} residual", ours_["residual"], "‖CQ − QΛ‖ / ‖C‖", at_most(1e-5)),
+            Result(f"eigh {way} ours", taken, "s"),
+        ]
+    return results
 
 
 def levels(run_side: RunSide, quick: bool) -> list[Result]:

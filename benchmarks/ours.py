@@ -67,7 +67,10 @@ def fit_and_score(
     queries: Sequence[TokenizedExample],
     policy: str = "fp32",
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """Fit EK-FAC on the rows and score them; return scores, queries down, and the seconds by stage."""
+    """Fit EK-FAC on the rows and score them; return scores, queries down, and the seconds by stage.
+
+    Every stage passes over the rows itself, unless `train` keeps its passes.
+    """
     watch, params = Stopwatch(), factor_params(policy)
     with watch.timing("covariance"):
         covariances = fit_covariances(model, train, params, batch_tokens=BATCH_TOKENS)

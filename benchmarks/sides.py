@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,13 @@ from benchmarks.machine import gemm_rate, mean, peak_memory
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.workloads import BATCH_TOKENS, Workload, build, query_rows, training_rows
 from infra_core.corpus.example import TokenizedExample
-from infra_core.influence import compress_queries, fit_factors, precondition_queries, score_examples
+from infra_core.influence import (
+    KeptPasses,
+    compress_queries,
+    fit_factors,
+    precondition_queries,
+    score_examples,
+)
 from infra_core.influence.covariance import Covariances, eigenbases, fit_covariances
 from infra_core.lm.batching import batches
 
@@ -29,12 +36,16 @@ Reply = dict[str, object]
 N_QUERIES = 2
 
 
-def fit_and_score(workload: Workload, policy: str = "fp32") -> Reply:
-    """Measure our engine: seconds and necessary operations by stage, the machine's rate, memory, scores."""
+def fit_and_score(workload: Workload, policy: str = "fp32", *, apart: bool = False) -> Reply:
+    """Measure our engine: seconds and necessary operations by stage, the machine's rate, memory, scores.
+
+    With `apart` no stage uses what another's passes over the rows left.
+    """
     model, rows, queries = _prepared(workload)
     rates = [gemm_rate(workload, torch.float32)]
     with peak_memory() as memory:
-        scores, seconds = ours.fit_and_score(model, rows, queries, policy)
+        train = rows if apart else KeptPasses(rows)
+        scores, seconds = ours.fit_and_score(model, train, queries, policy)
     rates.append(gemm_rate(workload, torch.float32))
     return {
         "scores": scores.tolist(),
@@ -67,23 +78,27 @@ def bergson(workload: Workload) -> Reply:
 
 
 def eigendecompositions(workload: Workload) -> Reply:
-    """Measure the eigendecomposition of the same covariances: ours, kronfluence's, ours again."""
+    """Measure the eigendecomposition of the same covariances: ours in two ways, kronfluence's, ours again."""
     from benchmarks import kronfluence_peer
 
     model, rows, _ = _prepared(workload)
     covariances = fit_covariances(model, rows, ours.factor_params("fp32"), batch_tokens=BATCH_TOKENS)
-    first, residual = _decompose(covariances)
+    first = {way: _decompose(covariances, way) for way in (None, "fp32")}
     theirs = kronfluence_peer.decompose(model, covariances)
-    again, _ = _decompose(covariances)
-    return {"ours": [first, again], "kronfluence": theirs, "residual": residual}
+    again = {way: _decompose(covariances, way) for way in (None, "fp32")}
+    ways = {
+        way or "fp64": {"seconds": [seconds, again[way][0]], "residual": residual}
+        for way, (seconds, residual) in first.items()
+    }
+    return {"ours": ways, "kronfluence": theirs}
 
 
-def _decompose(covariances: Covariances) -> tuple[float, float]:
+def _decompose(covariances: Covariances, way: Literal["fp32"] | None) -> tuple[float, float]:
     """Return seconds and the largest ‖CQ − QΛ‖ / ‖C‖, both in fp64, of all covariances."""
     cov_a = {name: each.clone() for name, each in covariances.cov_a.items()}
     cov_g = {name: each.clone() for name, each in covariances.cov_g.items()}
     start = time.perf_counter()
-    bases = eigenbases(replace(covariances, cov_a=cov_a, cov_g=cov_g))
+    bases = eigenbases(replace(covariances, cov_a=cov_a, cov_g=cov_g), way)
     seconds = time.perf_counter() - start
     residuals = []
     for name, leader in covariances.leaders.items():

@@ -12,7 +12,7 @@ from infra_core.seeds import derive_seed, generator
 
 FAMILIES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
 CONTEXT = 4096  # more than any row: bergson refuses batches of more tokens than the context
-BATCH_TOKENS = 2048  # padded positions a batch on every side: two rows of the longest
+BATCH_TOKENS = 1024  # padded positions a batch on every side: one row of the longest
 
 
 @dataclass(frozen=True, slots=True)

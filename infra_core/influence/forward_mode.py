@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infra_core.errors import RequestError
+from infra_core.influence.packing import plain_attention
 from infra_core.influence.passes import scored_logits
 from infra_core.lm.batching import Batch
 
@@ -83,8 +83,7 @@ def _moving(model: nn.Module, tangents: Mapping[str, Tensor]) -> Iterator[dict[s
     RequestError
         If what happens inside has no forward-mode derivative.
     """
-    # Fused attention kernels have no forward-mode derivative; the plain one has.
-    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+    with forward_ad.dual_level(), plain_attention():
         try:
             yield {
                 name: forward_ad.make_dual(model.get_parameter(name).detach(), moves)

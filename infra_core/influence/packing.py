@@ -11,21 +11,27 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from infra_core.influence.blocks import text_config
+from infra_core.influence.precision import wide
 from infra_core.lm.batching import Batch
 
 BY_ROW = "infra_by_row"
 """The name under which transformers knows `_attend`."""
 
+CHUNK = 256
+"""Queries that plain attention looks from at once: it holds this many rows of weights, not all of them."""
+
 CLOSE = 1e-3
 """Largest difference of logits, over the largest logit, between a model's rows packed and padded."""
 
 _lengths: ContextVar[list[int]] = ContextVar("lengths")
+_plainly: ContextVar[bool] = ContextVar("plainly", default=False)
 _gave_the_same: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -80,6 +86,17 @@ def _gives_the_same(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
+def plain_attention() -> Iterator[None]:
+    """Let attention be made of operations that have forward-mode derivatives; fused kernels have none."""
+    token = _plainly.set(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # of models that are not packed
+            yield
+    finally:
+        _plainly.reset(token)
+
+
+@contextmanager
 def _attending_by_row(model: nn.Module, lengths: list[int]) -> Iterator[None]:
     assert isinstance(model, PreTrainedModel)  # noqa: S101 - `_is_packed` has asked
     before, token = text_config(model)._attn_implementation, _lengths.set(lengths)
@@ -100,10 +117,31 @@ def _attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each of the rows that lie end to end."""
-    lengths = _lengths.get()
-    rows = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
-    attended = [sdpa_attention_forward(module, q, k, v, None, **options)[0] for q, k, v in rows]
+    lengths, attended = _lengths.get(), []
+    for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True):
+        if _plainly.get():
+            attended.append(_attend_plainly(q, k, v, options.get("scaling") or q.shape[-1] ** -0.5))
+        else:
+            attended.append(sdpa_attention_forward(module, q, k, v, None, **options)[0])
     return torch.cat(attended, dim=1), None
+
+
+def _attend_plainly(
+    query: Float[Tensor, "1 H n d"],
+    key: Float[Tensor, "1 K n d"],
+    value: Float[Tensor, "1 K n d"],
+    scale: float,
+) -> Float[Tensor, "1 n H d"]:
+    """Attend in operations that can be differentiated forwards, a few queries at a time."""
+    queries = query.unflatten(1, (key.shape[1], -1))  # heads that share keys side by side
+    keys, values, attended = key.unsqueeze(2), value.unsqueeze(2), []
+    for start in range(0, query.shape[2], CHUNK):
+        stop = min(start + CHUNK, query.shape[2])
+        weights = queries[..., start:stop, :] @ keys[..., :stop, :].mT * scale
+        ahead = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).triu(start + 1)
+        weights = weights.masked_fill(ahead, -torch.inf).softmax(-1, dtype=wide(weights.dtype))
+        attended.append(weights.to(values.dtype) @ values[..., :stop, :])
+    return torch.cat(attended, dim=-2).flatten(1, 2).transpose(1, 2)
 
 
 AttentionInterface.register(BY_ROW, _attend)

@@ -26,7 +26,7 @@ from infra_core.seeds import derive_seed
 
 Progress = Callable[[int, int | None], None]
 
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
 """Padded positions a batch unless the caller says otherwise: a CPU gains by no more. No matter of results."""
 
 

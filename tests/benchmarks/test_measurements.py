@@ -55,7 +55,7 @@ def test_scores_that_differ_fail_their_bar_however_fast_they_came():
 
 
 def test_the_limit_is_necessary_operations_over_seconds_over_the_rate():
-    found = by_name(against_the_limit([ours_like()]))
+    found = by_name(against_the_limit(ours_like()))
     assert found["limit covariance"].value == pytest.approx(0.6)
     assert found["limit lambda"].value == pytest.approx(0.3)
     assert found["limit covariance"].holds
