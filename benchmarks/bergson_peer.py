@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from benchmarks.workloads import BATCH_TOKENS
+from benchmarks.workloads import PEERS_BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
 
 
@@ -48,7 +48,7 @@ def fit_and_score(
         tokenizer=str(folder / "tokenizer"),
         data=DataConfig(dataset=str(folder / "train")),
         precision="fp32",
-        token_batch_size=BATCH_TOKENS,
+        token_batch_size=PEERS_BATCH_TOKENS,
         loss_reduction="sum",
         filter_modules="*self_attn*",  # what matches is left out; the head always is
     )

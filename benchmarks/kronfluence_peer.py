@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from benchmarks.stopwatch import Stopwatch
-from benchmarks.workloads import BATCH_TOKENS
+from benchmarks.workloads import PEERS_BATCH_TOKENS
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.covariance import Covariances
 
@@ -121,7 +121,7 @@ def fit_and_score(
         disable_model_save=True,
     )
     # The same padded positions a batch as the others are given.
-    rows = max(1, BATCH_TOKENS // max(map(len, train)))
+    rows = max(1, PEERS_BATCH_TOKENS // max(map(len, train)))
     batch = {"per_device_batch_size": rows, "factor_args": EKFAC}
     with found.timing("covariance"):
         analyzer.fit_covariance_matrices(NAME, Rows(train), **batch)

@@ -218,16 +218,16 @@ def growth(run_side: RunSide, quick: bool) -> list[Result]:
 
 MEASUREMENTS = (
     Measurement(
-        "peers-a", "width 384: ours, kronfluence, bergson", 320, lambda run, quick: peers(run, quick, "a")
+        "peers-a", "width 384: ours, kronfluence, bergson", 620, lambda run, quick: peers(run, quick, "a")
     ),
     Measurement(
         "peers-b",
         "widths of SmolLM2: ours, kronfluence, bergson",
-        360,
+        900,
         lambda run, quick: peers(run, quick, "b"),
     ),
-    Measurement("eigh", "eigendecompositions: ours, kronfluence", 45, eigh),
-    Measurement("levels", "instances, tokens by position and by loss term", 50, levels),
-    Measurement("queries", "64 single queries", 50, queries),
-    Measurement("growth", "exponents with rows, length, width, queries", 40, growth),
+    Measurement("eigh", "eigendecompositions: ours, kronfluence", 90, eigh),
+    Measurement("levels", "instances, tokens by position and by loss term", 100, levels),
+    Measurement("queries", "64 single queries", 210, queries),
+    Measurement("growth", "exponents with rows, length, width, queries", 90, growth),
 )

@@ -12,7 +12,8 @@ from infra_core.seeds import derive_seed, generator
 
 FAMILIES = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
 CONTEXT = 4096  # more than any row: bergson refuses batches of more tokens than the context
-BATCH_TOKENS = 1024  # padded positions a batch on every side: one row of the longest
+BATCH_TOKENS = 1024  # padded positions a batch of ours, the engine's own default
+PEERS_BATCH_TOKENS = 2048  # and of the peers': bergson's default, two rows of the longest
 
 
 @dataclass(frozen=True, slots=True)

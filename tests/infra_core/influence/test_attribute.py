@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from infra_core.corpus.example import TokenizedExample
@@ -21,6 +22,7 @@ from infra_core.influence import (
     precondition_queries,
     score_examples,
 )
+from infra_core.influence.packing import CHUNK
 from tests import tiny
 from tests.oracles import derivative, loop
 
@@ -264,6 +266,17 @@ def test_a_model_without_forward_derivatives_is_refused_for_loss_terms_with_a_wa
             score_examples(model, preconditioned, EXAMPLES, ScoreParams(token_rule="loss_term"))
     finally:
         handle.remove()
+
+
+def test_loss_terms_of_rows_longer_than_a_chunk_of_attention_are_those_of_whole_attention():
+    """A chunk that forgot what lies before it, or looked ahead, is off by as much as the values are large."""
+    rows = tiny.examples((CHUNK + 40, 9), seed=6)
+    found = []
+    for attention in ("sdpa", "eager"):
+        model = tiny.qwen2(dtype=torch.float64, attn_implementation=attention)
+        identity = fit_factors(model, [], FactorParams(modules="all", curvature="identity"))
+        found.append(attribute(model, identity, GROUPS, rows, ScoreParams(token_rule="loss_term")))
+    assert_frame_equal(*found, rel_tol=1e-5, abs_tol=1e-6 * float(found[0]["influence"].abs().max()))
 
 
 def test_queries_of_another_model_are_refused():
