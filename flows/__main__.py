@@ -127,6 +127,14 @@ def up(
 
 
 @app.command()
+def deploy(port: Port = PORT) -> None:
+    """Put pool, automations and deployments on the server of PREFECT_API_URL; start nothing here."""
+    from flows.workstation import deploy as put
+
+    put(port, typer.echo)
+
+
+@app.command()
 def down(port: Port = PORT) -> None:
     """Stop what `infra up` started here; the next `up` takes up runs that were under way."""
     from flows.workstation import down as take_down

@@ -88,10 +88,10 @@ def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def stages(result: Outcome, price_per_hour: float | None) -> list[Row]:
-    """Return a line an artifact, and a last one with the sums of what this run built."""
+    """Return a line an artifact, inputs before what is made of them, and last the sums of the run."""
     lines = [
         (entry.stage, "built" if entry.built else "reused", entry.seconds, entry.uri)
-        for entry in result.stages
+        for entry in reversed(result.stages)
     ]
     built = sum(entry.seconds for entry in result.stages if entry.built)
     lines += [("all that was built", "built", built, result.report.uri), ("the run", "", result.seconds, "")]

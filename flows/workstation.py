@@ -22,6 +22,7 @@ from infra_core.runtime.services import Services
 HOME = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 POOL = "local"
+AUTOMATIONS = HOME / "deployments" / "automations.yaml"
 START_SECONDS = 180.0
 
 Say = Callable[[str], None]
@@ -90,7 +91,7 @@ def up(port: int, say: Say) -> Workstation:
         _server(machine, port, say)
         from flows import server  # only now: Prefect reads its settings when it is loaded
 
-        server.prepare(POOL, HOME / "deployments" / "automations.yaml", say)
+        server.prepare(POOL, AUTOMATIONS, say)
         server.take_up_orphans(POOL, worker_name(), say)
         with ThreadPoolExecutor(1) as aside:
             deployed = aside.submit(_deploy)
@@ -99,6 +100,24 @@ def up(port: int, say: Say) -> Workstation:
     page = machine.url.removesuffix("/api")
     say(f"look at {page}; for Prefect's own commands: export PREFECT_API_URL={machine.url}")
     return machine
+
+
+def deploy(port: int, say: Say) -> None:
+    """Put pool, automations and deployments on a server that is up; start nothing here.
+
+    Raises
+    ------
+    RequestError
+        If no server answers.
+    """
+    machine = Workstation.here(port)
+    machine.enter()
+    if not _answers(machine.url):
+        raise RequestError(f"no Prefect server answers at {machine.url}; start it, or run infra up")
+    from flows import server  # as above
+
+    server.prepare(POOL, AUTOMATIONS, say)
+    say(_deploy())
 
 
 def down(port: int, say: Say) -> None:
