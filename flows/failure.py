@@ -5,9 +5,8 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
 from prefect.logging.loggers import flow_run_logger
-
-UNDER_WAY = {"RUNNING", "PENDING"}
 
 
 def tell_how_to_resume(flow: Any, flow_run: Any, state: Any) -> None:
@@ -42,7 +41,5 @@ def _where(flow_run: Any, state: Any) -> str:
         return ""  # the message says stage and part
     with get_client(sync_client=True) as client:
         found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id])))
-    names = sorted(
-        run.name for run in found if run.state_type is not None and run.state_type.value in UNDER_WAY
-    )
+    names = sorted(run.name for run in found if run.state_type != StateType.COMPLETED)
     return f"in stage {', '.join(names)}: " if names else ""

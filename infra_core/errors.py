@@ -8,6 +8,7 @@
     ├── StoreError       the store cannot be reached, written or trusted                  exit 2
     │   ├── UnreachableError  it did not answer, and may do so later: tried again         exit 2
     │   └── DamageError       a part is missing or differs from its manifest              exit 1
+    ├── TimeLimitError   a stage took longer than it was given                            exit 1
     └── AlignmentError   text, tokens and spans do not line up: a fault of ours           exit 1
 
 A message says what was found, where, and what to do. Anything else that is raised is a bug (exit 1).
@@ -46,6 +47,10 @@ class DamageError(StoreError):
     """A part of a finished artifact is missing or is not what its manifest says."""
 
     exit_code = 1
+
+
+class TimeLimitError(InfraError):
+    """A stage took longer than it was given and was ended."""
 
 
 class AlignmentError(InfraError):

@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from infra_core.errors import InfraError, RequestError, UnreachableError
+from infra_core.errors import InfraError, RequestError, TimeLimitError, UnreachableError
 from infra_core.store.artifact import Artifact
 from infra_core.store.provenance import provenance
 from infra_core.store.store import ArtifactStore, WorkDir
@@ -109,7 +109,8 @@ class Stage:
         """Return the artifact of this stage for the given inputs and params; `label` only names the run."""
         if FlowRunContext.get() is None:
             return outcome(self.task.fn(ctx, **given))
-        return outcome(self._named(ctx, label)(ctx, return_state=True, **given))
+        task = self._named(ctx, label)
+        return outcome(task(ctx, return_state=True, **given), task.task_run_name)
 
     def map(self, ctx: RunContext, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
         """Call once for every label, at most `ctx.at_once` at a time, and return the artifacts by label.
@@ -126,15 +127,26 @@ class Stage:
             }
             for future in futures.values():
                 future.wait()
-        return {label: outcome(future.state) for label, future in futures.items()}
+        return {label: outcome(future.state, f"{self.name} {label}") for label, future in futures.items()}
 
     def _named(self, ctx: RunContext, label: str) -> Task[..., Any]:
         name = f"{self.name} {label}".strip()
         return self.task.with_options(task_run_name=name, timeout_seconds=ctx.stage_seconds)
 
 
-def outcome(state: Any) -> Artifact:
-    """Return the artifact that a finished task run or a direct call came to."""
+def outcome(state: Any, name: Any = "") -> Artifact:
+    """Return the artifact that a finished task run, called `name`, or a direct call came to.
+
+    Raises
+    ------
+    TimeLimitError
+        If its time was over.
+    """
+    if isinstance(state, State) and state.name == "TimedOut":
+        raise TimeLimitError(
+            f"stage {name}: {state.message}; what it finished is kept: find out what holds it up, or give it "
+            "more by stage_hours"
+        )
     return state.result() if isinstance(state, State) else state
 
 

@@ -139,7 +139,10 @@ def test_a_watched_source_starts_one_run_a_change_and_redoes_what_hangs_on_it(ma
     (folder / "watched").mkdir()
     path = quick(folder / "watched")
     given = yaml.safe_load(path.read_text())
-    row = '{{"problem": "{0} + 1 = ?", "solution": "{0} + 1 = {1}", "answer": "{1}", "tests": null, "level": "1/4"}}\n'
+    row = (
+        '{{"problem": "{0} + 1 = ?", "solution": "{0} + 1 = {1}", "answer": "{1}", "tests": null, '
+        '"level": "1/4"}}\n'
+    )
     rows = [row.format(number, number + 1) for number in range(60)]
     files.pipe_file(f"{place}/rows/a.jsonl", "".join(rows[:40]).encode())
     given["corpus"]["sources"][0]["uri"] = f"{place}/rows/*.jsonl"
@@ -273,7 +276,11 @@ def test_a_stage_that_takes_too_long_is_ended_and_not_tried_again(machine, folde
         store=str(folder / "slow" / "store"),
         resources={"stage_hours": 12 / 3600},
     )
-    assert machine.ends(run)["state_name"] == "Failed"
+    ended = machine.ends(run)
+    assert ended["state_name"] == "Failed"
+    assert ended["state"]["message"].startswith(
+        "stage train base: Task run exceeded timeout of 12.0 second(s)"
+    )
     [task] = machine.ask(
         "task_runs/filter", flow_runs={"id": {"any_": [run]}}, task_runs={"name": {"any_": ["train base"]}}
     )
