@@ -5,12 +5,11 @@ each that it still holds it (`infra_core.store.fence`). A worker that is lost lo
 stage is tried again, and asks what is missing.
 """
 
-import logging
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -25,8 +24,6 @@ from infra_core.errors import InfraError, RequestError, UnreachableError
 from infra_core.store.fence import Handed
 from infra_core.store.workdir import WorkDir, taken_over
 from tasks._stage import PATIENT, RunContext, placed, placing_errors, run_here
-
-logger = logging.getLogger(__name__)
 
 Work = Callable[..., None]
 """A module's function ``work(ctx, out, units, given)`` that writes the parts of its units."""
@@ -56,13 +53,13 @@ def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], g
     given
         What it needs beside; travels to the workers.
     """
-    shares = [list(units[start :: ctx.workers]) for start in range(min(ctx.workers, len(units)))]
     if not units:
         return
+    shares = [list(units[start :: ctx.workers]) for start in range(min(ctx.workers, len(units)))]
     if len(shares) == 1 or not is_shared(ctx):
         work(ctx, out, units, given)
         return
-    with _crew(ctx) as crew:
+    with _crew(ctx) as crew, _devices(ctx):
         handed, told = out.hand_over(), f"{run_here()} %d of {len(shares)}"
         futures = [
             crew.submit(
@@ -131,6 +128,9 @@ def _share(ctx: RunContext, handed: Handed, work: Work, units: list[Any], given:
 def _crew(ctx: RunContext) -> Iterator[TaskRunner[Any]]:
     place = ctx.cluster, ctx.workers
     if place not in _crews:
+        run = FlowRunContext.get()
+        if run is not None:  # or each worker would start a server of its own, where there is none
+            os.environ.setdefault("PREFECT_API_URL", str(run.client.api_url).rstrip("/"))
         _crews[place] = _runner(ctx).__enter__()
     try:
         yield _crews[place]
@@ -185,6 +185,15 @@ def _at(ctx: RunContext, number: int) -> RunContext:
     if ctx.device != "cuda" or ctx.cluster != "processes":
         return ctx
     return replace(ctx, device=f"cuda:{number % max(1, torch.cuda.device_count())}")
+
+
+def _devices(ctx: RunContext) -> AbstractContextManager[object]:
+    """Let Ray, which hides the devices of whoever did not ask for some, give one to each share."""
+    if ctx.device != "cuda" or not ctx.cluster.startswith("ray"):
+        return nullcontext()
+    from prefect_ray.context import remote_options
+
+    return remote_options(num_gpus=1)
 
 
 def _is_passing(error: Exception) -> bool:
