@@ -117,12 +117,10 @@ def up(
     """Bring up server, worker and deployments on this machine; what is up already is left as it is."""
     from flows.workstation import up as bring_up
 
-    bring_up(port, typer.echo)
-    if run:
-        from flows.server import follow, start_run
+    started = bring_up(port, typer.echo, f"curate/{run}" if run else "", store)
+    if started is not None:
+        from flows.server import follow
 
-        started = start_run(f"curate/{run}", store)
-        typer.echo(f"run {started.name}: started as {started.id}; it goes on if you leave (Ctrl-C)")
         sys.exit(0 if follow(started, typer.echo) else 1)
 
 

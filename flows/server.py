@@ -1,6 +1,8 @@
 """What is asked of a Prefect server: a pool, an automation, orphans, one run started and followed."""
 
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +63,8 @@ def take_up_orphans(pool: str, worker: str, say: Say) -> None:
                 say(f"run {run.name}: {_take_up(client, run)}")
 
 
-def start_run(deployment: str, store: str | None) -> FlowRun:
-    """Start a run of a deployment.
+def start_run(deployment: str, store: str, deploying: Future[str], say: Say) -> FlowRun:
+    """Start a run of a deployment: one that is known as it is deployed now, a new one once it is there.
 
     Raises
     ------
@@ -70,14 +72,24 @@ def start_run(deployment: str, store: str | None) -> FlowRun:
         If there is no such deployment.
     """
     with get_client(sync_client=True) as client:
-        try:
-            found = client.read_deployment_by_name(deployment)
-        except ObjectNotFound as error:
-            raise RequestError(
-                f"there is no deployment {deployment}; prefect.yaml has those there are"
-            ) from error
+        if _find(client, deployment) is not None:
+            deploying.result()
+        while (found := _find(client, deployment)) is None and not deploying.done():
+            time.sleep(POLL_SECONDS / 4)
+        found = found or _find(client, deployment)
+        if found is None:
+            deploying.result()
+            raise RequestError(f"there is no deployment {deployment}; prefect.yaml has those there are")
         parameters = {"store": store} if store else {}
-        return client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        run = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+    say(f"run {run.name}: started as {run.id}; it goes on if you leave (Ctrl-C)")
+    return run
+
+
+def _find(client: SyncPrefectClient, deployment: str) -> Any:
+    with suppress(ObjectNotFound):
+        return client.read_deployment_by_name(deployment)
+    return None
 
 
 def follow(run: FlowRun, say: Say) -> bool:

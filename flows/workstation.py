@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 from infra_core.errors import RequestError
@@ -77,8 +78,10 @@ class Workstation:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(HOME), *filter(None, [known])])
 
 
-def up(port: int, say: Say) -> Workstation:
+def up(port: int, say: Say, run: str = "", store: str = "") -> Any:
     """Bring up whatever is not up: server, pool, worker, deployments; reschedule runs that a crash orphaned.
+
+    Returns the run that was started, if one was asked for: as soon as its own deployment is there.
 
     Raises
     ------
@@ -96,10 +99,11 @@ def up(port: int, say: Say) -> Workstation:
         with ThreadPoolExecutor(1) as aside:
             deployed = aside.submit(_deploy)
             _worker(machine, say)
+            started = server.start_run(run, store, deployed, say) if run else None
             say(deployed.result())
     page = machine.url.removesuffix("/api")
     say(f"look at {page}; for Prefect's own commands: export PREFECT_API_URL={machine.url}")
-    return machine
+    return started
 
 
 def deploy(port: int, say: Say) -> None:

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -31,7 +31,7 @@ Work = Callable[..., None]
 _LOST = {"BrokenProcessPool", "KilledWorker", "CrashedRun", "WorkerCrashedError", "CommClosedError"}
 """By name, as their libraries may not be there."""
 
-_crews: dict[tuple[str, int], TaskRunner[Any]] = {}
+_crews: dict[tuple[str, int], tuple[ExitStack, TaskRunner[Any]]] = {}
 
 
 class WorkerLost(OSError):
@@ -98,7 +98,7 @@ def workers_at_hand() -> Iterator[None]:
         yield
     finally:
         for place in list(_crews):
-            _crews.pop(place).__exit__(None, None, None)
+            _crews.pop(place)[0].close()
 
 
 @task(name="share", **PATIENT)
@@ -128,19 +128,32 @@ def _share(ctx: RunContext, handed: Handed, work: Work, units: list[Any], given:
 def _crew(ctx: RunContext) -> Iterator[TaskRunner[Any]]:
     place = ctx.cluster, ctx.workers
     if place not in _crews:
-        run = FlowRunContext.get()
-        if run is not None:  # or each worker would start a server of its own, where there is none
-            os.environ.setdefault("PREFECT_API_URL", str(run.client.api_url).rstrip("/"))
-        _crews[place] = _runner(ctx).__enter__()
+        stack = ExitStack()
+        stack.enter_context(_server_named())
+        _crews[place] = stack, stack.enter_context(_runner(ctx))
     try:
-        yield _crews[place]
+        yield _crews[place][1]
     except BaseException as error:
         # Lost workers are replaced; those of a run that is cancelled do not work on.
         if isinstance(error, WorkerLost) or not isinstance(error, Exception):
             for child in multiprocessing.active_children():
                 child.terminate()
-            _crews.pop(place).__exit__(None, None, None)
+            _crews.pop(place)[0].close()
         raise
+
+
+@contextmanager
+def _server_named() -> Iterator[None]:
+    """Name the run's server to the processes that are started; each would start one of its own otherwise."""
+    run, known = FlowRunContext.get(), os.environ.get(_SERVER)
+    if run is None or known is not None:
+        yield
+        return
+    os.environ[_SERVER] = str(run.client.api_url).rstrip("/")
+    try:
+        yield
+    finally:
+        del os.environ[_SERVER]
 
 
 def _runner(ctx: RunContext) -> TaskRunner[Any]:
@@ -215,3 +228,4 @@ def _end_with_parent() -> None:
 
 
 _WATCH = "end with parent"
+_SERVER = "PREFECT_API_URL"
