@@ -72,6 +72,14 @@ def test_up_leaves_what_is_up_as_it_is(machine):
     assert "worker: up" in done.stdout
 
 
+def test_a_deployment_that_is_not_there_is_a_wrong_request(machine):
+    done = machine.infra("up", "--run", "nothing")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "there is no deployment curate/nothing; prefect.yaml has those there are"
+    )
+
+
 def test_the_server_listens_on_loopback_only(machine):
     server = machine.services.running("server")
     family = [server, *server.children(recursive=True)]
@@ -244,6 +252,26 @@ def test_a_run_whose_process_is_killed_is_crashed_says_how_to_resume_and_leaves_
         lambda: [line for line in machine.logs(run) if "to resume" in line], "the word on how to resume", 30
     )
     assert f"prefect flow-run retry {run}" in told[0]
+
+
+def test_a_run_whose_worker_died_with_it_is_crashed_within_two_minutes(machine, folder):
+    """Nobody is left to say so; its heartbeats are missed."""
+    run, family = under_way(machine, folder, "silent")
+    machine.waits(
+        lambda: machine.ask(
+            "events/filter",
+            filter={
+                "event": {"name": ["prefect.flow-run.heartbeat"]},
+                "resource": {"id": [f"prefect.flow-run.{run}"]},
+            },
+        )["events"],
+        "the first heartbeat",
+    )
+    for one in (machine.services.running("worker"), *family):
+        one.kill()
+    machine.waits(lambda: machine.run(run)["state_name"] == "Crashed", "the word that it crashed", 120)
+    assert "no heartbeat for 90 seconds" in machine.run(run)["state"]["message"]
+    assert machine.infra("up").returncode == 0  # another worker
 
 
 def test_what_a_person_must_mend_fails_at_once_with_stage_cause_and_the_way_on(machine, folder):
