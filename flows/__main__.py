@@ -11,6 +11,8 @@ import typer
 from infra_core.errors import InfraError, RequestError
 from infra_core.training.place import Sharding
 
+PORT = 4200  # Prefect's own
+
 # Before Prefect is imported anywhere: an ephemeral server must be quiet, patient and offline. Before torch is
 # imported: threads that wait must sleep, not spin, or a busy neighbour slows small models twentyfold.
 for _name, _value in {
@@ -44,6 +46,10 @@ HowDivided = Annotated[
     Sharding, typer.Option("--sharding", help="Each of them holds the whole model, or a share.")
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="Arms that are trained side by side on a processor.")]
+Workers = Annotated[int, typer.Option(min=1, help="That share scoring and sampling.")]
+Cluster = Annotated[str, typer.Option(help="Where they are: processes, dask, ray, tcp://…, ray://….")]
+StageHours = Annotated[float | None, typer.Option(help="Longest time that one stage may take.")]
+Port = Annotated[int, typer.Option(envvar="INFRA_PORT", help="Of the Prefect server, on loopback.")]
 Uri = Annotated[str, typer.Argument(metavar="URI", help="Of an artifact, as `infra curate` prints it.")]
 
 
@@ -72,6 +78,9 @@ def curate(  # noqa: PLR0913 - options of a command
     processes: Processes = 1,
     sharding: HowDivided = "ddp",
     at_once: AtOnce = 1,
+    workers: Workers = 1,
+    cluster: Cluster = "processes",
+    stage_hours: StageHours = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from raw corpus to report; what is in the store already is reused."""
@@ -84,17 +93,51 @@ def curate(  # noqa: PLR0913 - options of a command
 
     from prefect.states import State
 
-    from flows.curate import curate as flow
+    from flows.deployed import curate as flow
+    from flows.resources import asked
     from flows.terminal import print_outcome
 
-    state = flow(
-        recipe=str(path), store=store, device=device, rehearse=rehearse,
-        processes=processes, sharding=sharding, at_once=at_once, return_state=True,
+    resources = asked(
+        device=device, processes=processes, sharding=sharding, at_once=at_once,
+        workers=workers, cluster=cluster, stage_hours=stage_hours,
     )  # fmt: skip
+    state = flow(recipe=str(path), store=store, rehearse=rehearse, resources=resources, return_state=True)
     result = cast(State, state).result()
     print_outcome(result)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
+
+
+@app.command()
+def up(
+    run: Annotated[str, typer.Option(help="Then run this recipe and follow it to its end.")] = "",
+    store: Annotated[str, typer.Option(help="Of that run; by default what INFRA_STORE says.")] = "",
+    port: Port = PORT,
+) -> None:
+    """Bring up server, worker and deployments on this machine; what is up already is left as it is."""
+    from flows.workstation import up as bring_up
+
+    started = bring_up(port, typer.echo, f"curate/{run}" if run else "", store)
+    if started is not None:
+        from flows.server import follow
+
+        sys.exit(0 if follow(started, typer.echo) else 1)
+
+
+@app.command()
+def deploy(port: Port = PORT) -> None:
+    """Put pool, automations and deployments on the server of PREFECT_API_URL; start nothing here."""
+    from flows.workstation import deploy as put
+
+    put(port, typer.echo)
+
+
+@app.command()
+def down(port: Port = PORT) -> None:
+    """Stop what `infra up` started here; the next `up` takes up runs that were under way."""
+    from flows.workstation import down as take_down
+
+    take_down(port, typer.echo)
 
 
 @app.command()

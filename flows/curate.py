@@ -3,20 +3,17 @@
 import logging
 import time
 from dataclasses import replace
-from typing import Any
-
-from prefect import flow
-from prefect.states import Failed
 
 from flows.attribute import Found, attribute
-from flows.outcome import outcome
+from flows.outcome import Outcome, outcome
 from flows.plan import plan_line, plan_recipe
-from infra_core.errors import InfraError, RequestError
+from flows.resources import Resources
+from infra_core.errors import RequestError
 from infra_core.recipe import MixParams, Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
-from infra_core.training.place import Sharding
+from tasks._shares import workers_at_hand
 from tasks._stage import RunContext
 from tasks.evaluate import ExamRun, evaluate
 from tasks.mix import mix
@@ -25,54 +22,56 @@ from tasks.train import train
 
 logger = logging.getLogger(__name__)
 
+ALONE = Resources()
+
 Runs = dict[str, Artifact]
 """Of one arm: its artifacts by training seed."""
 
 
-@flow(name="curate", flow_run_name="curate {recipe}", persist_result=False)
-def curate(
-    recipe: str,
-    store: str = "file://./store",
-    device: str = "auto",
-    rehearse: bool = False,
-    processes: int = 1,
-    sharding: Sharding = "ddp",
-    at_once: int = 1,
-) -> Any:
-    """Run a recipe from raw corpus to report; whatever the store already holds is reused.
+def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = ALONE) -> Outcome:
+    """Run a recipe from raw corpus to report and say what it came to.
 
     Parameters
     ----------
     recipe
         Path of a recipe file.
     store
-        Where artifacts live: ``file://``, ``s3://``, ``gs://``.
-    device
-        ``cpu``, ``cuda``, or ``auto`` for the best there is.
+        Where artifacts live.
     rehearse
-        Run the same stages with shrunk widths and stand-in rows, to try a recipe before it costs anything.
-    processes
-        How many train together, each with a device of its own.
-    sharding
-        ``ddp``: each holds the whole model; ``fsdp``: its share.
-    at_once
-        How many arms are trained side by side on this machine's processor.
+        Shrink it first.
+    resources
+        Devices, processes, workers and time.
+
+    Raises
+    ------
+    InfraError
+        Whatever a person can mend.
     """
     began = time.monotonic()
-    for name in ("flows", "tasks", "infra_core"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    try:
-        given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
-        here = replace(RunContext.here(store, device, processes), sharding=sharding, at_once=at_once)
-        _require_a_processor(here)
-        # What is not divided weighs on each device as if it were alone.
-        planned = plan_recipe(given, devices=processes if sharding == "fsdp" else 1, device=here.device)
-        logger.info(plan_line(planned))
-        ctx = replace(here, micro_batch_tokens=planned.batch, recompute=planned.recompute)
+    given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
+    here = context(store, resources)
+    _require_a_processor(here)
+    # What is not divided weighs on each device as if it were alone.
+    devices = here.processes if here.sharding == "fsdp" else 1
+    planned = plan_recipe(given, devices=devices, device=here.device)
+    logger.info(plan_line(planned))
+    ctx = replace(here, micro_batch_tokens=planned.batch, recompute=planned.recompute)
+    with workers_at_hand():
         final = run_stages(given, ctx)
-    except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=str(error), data=error)
-    return outcome(ctx, final, time.monotonic() - began)
+    return outcome(ctx, given.name, final, time.monotonic() - began)
+
+
+def context(store: str, resources: Resources) -> RunContext:
+    """Return the context of a run on this machine that uses these resources."""
+    here = RunContext.here(store, resources.device, resources.processes)
+    return replace(
+        here,
+        sharding=resources.sharding,
+        at_once=resources.at_once,
+        workers=resources.workers,
+        cluster=resources.cluster,
+        stage_seconds=None if resources.stage_hours is None else 3600 * resources.stage_hours,
+    )
 
 
 def _require_a_processor(ctx: RunContext) -> None:

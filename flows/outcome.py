@@ -20,8 +20,9 @@ class StageOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run."""
+    """A finished run of the recipe `name`."""
 
+    name: str
     report: Artifact
     stages: tuple[StageOutcome, ...]
     seconds: float
@@ -46,7 +47,7 @@ class Outcome:
         }
 
 
-def outcome(ctx: RunContext, report: Artifact, seconds: float) -> Outcome:
+def outcome(ctx: RunContext, name: str, report: Artifact, seconds: float) -> Outcome:
     """Walk the lineage of a report; a manifest that another run signed was reused."""
     stages = []
     for _, artifact in ancestors(ctx.store, report):
@@ -55,4 +56,4 @@ def outcome(ctx: RunContext, report: Artifact, seconds: float) -> Outcome:
         manifest = ctx.store.manifest(artifact)
         built = manifest.provenance.get("run") == ctx.run_id
         stages.append(StageOutcome(artifact.stage, artifact.uri, built, manifest.seconds))
-    return Outcome(report, tuple(stages), seconds)
+    return Outcome(name, report, tuple(stages), seconds)

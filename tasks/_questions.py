@@ -1,6 +1,7 @@
 """Benchmark questions: which are asked as queries, which as exam, and how they are answered."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, Self
 
@@ -11,8 +12,9 @@ from infra_core.corpus.schema import ANSWERS, DRAWS
 from infra_core.errors import DataError
 from infra_core.evaluation.answers import split_questions
 from infra_core.evaluation.definitions import DEFAULT_TASK, definition
-from infra_core.evaluation.generation import Backend, transformers_backend, vllm_backend
-from infra_core.evaluation.harness import Sampling, sample_answers
+from infra_core.evaluation.drawing import Share
+from infra_core.evaluation.generation import Backend, no_backend, transformers_backend, vllm_backend
+from infra_core.evaluation.harness import Sampling, draw_share, sample_answers
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import AskParams, Judge, Params, Recipe
 from infra_core.recipe.params import Fraction
@@ -22,6 +24,7 @@ from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import load_checkpoint, model_folder
 from tasks._progress import progress
+from tasks._shares import is_shared
 from tasks._stage import RunContext
 
 
@@ -118,37 +121,77 @@ class Answering:
 
     def answers(self, questions: pl.DataFrame, task: str, run: AskedRun, how: AskParams) -> pl.DataFrame:
         """Return answers of schema ANSWERS, drawn as `how` says and judged as `run` says."""
-        name = f"{self.prefix}-{task}.parquet"
+        name = self._part(task)
         if self.out.pending([name]):
-            sampling = Sampling(
-                how.draws,
-                how.temperature,
-                how.max_new_tokens,
-                how.seed,
-                how.top_p,
-                run.asked[task].definition,
-            )
             with progress(f"{self.prefix} {task}") as update:
                 answers = sample_answers(
                     self._backend(how),
                     questions,
                     task=task,
                     judge=run.judges[task],
-                    sampling=sampling,
+                    sampling=_sampling(run, task, how),
                     remember=partial(self._remember, task),
                     progress=update,
                 )
             write_table(self.out, name, answers, ANSWERS)
         return reread_table(self.out, name, ANSWERS)
 
+    def draw(self, questions: pl.DataFrame, task: str, run: AskedRun, how: AskParams, share: Share) -> None:
+        """Draw a share of what `answers` draws, which when all shares are there only judges."""
+        draw_share(
+            self._backend(how),
+            questions,
+            share,
+            task=task,
+            sampling=_sampling(run, task, how),
+            remember=partial(self._remember, task),
+        )
+
+    def shares(self, tasks: Iterable[str]) -> list[tuple[str, Share]]:
+        """Return what workers have to `draw` before `answers` can judge; nothing if there are no workers."""
+        pending = [task for task in tasks if self.out.pending([self._part(task)])]
+        count = self.ctx.workers
+        if not is_shared(self.ctx):
+            return []
+        return [(task, (number, count)) for task in pending for number in range(count)]
+
     def _backend(self, how: AskParams) -> Backend:
+        if is_shared(self.ctx):  # every answer was drawn by the workers
+            folder = model_folder(self.ctx, self.checkpoint)
+            return no_backend(folder, load_tokenizer(folder), how.backend)
         if how.backend == "vllm":
             folder = model_folder(self.ctx, self.checkpoint)
             return vllm_backend(folder, load_tokenizer(folder))
         return transformers_backend(*self.model)
+
+    def _part(self, task: str) -> str:
+        return f"{self.prefix}-{task}.parquet"
 
     def _remember(self, task: str, part: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         name = f"draws-{self.prefix}-{task}/{part}.parquet"
         if self.out.pending([name]):
             write_table(self.out, name, make(), DRAWS)
         return reread_table(self.out, name, DRAWS)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What drawing of shares needs: who is asked what, and how."""
+
+    checkpoint: Artifact
+    prefix: str
+    questions: Mapping[str, pl.DataFrame]
+    run: AskedRun
+    how: AskParams
+
+
+def draw_shares(ctx: RunContext, out: WorkDir, shares: Sequence[tuple[str, Share]], given: Asking) -> None:
+    """Draw some shares, each of a task."""
+    answering = Answering(ctx, out, given.checkpoint, given.prefix)
+    for task, share in shares:
+        answering.draw(given.questions[task], task, given.run, given.how, share)
+
+
+def _sampling(run: AskedRun, task: str, how: AskParams) -> Sampling:
+    asked_as = run.asked[task].definition
+    return Sampling(how.draws, how.temperature, how.max_new_tokens, how.seed, how.top_p, asked_as)

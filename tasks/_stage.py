@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -10,12 +11,12 @@ from uuid import uuid4
 import torch
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from infra_core.errors import InfraError, RequestError
+from infra_core.errors import InfraError, RequestError, TimeLimitError, UnreachableError
 from infra_core.store.artifact import Artifact
 from infra_core.store.provenance import provenance
 from infra_core.store.store import ArtifactStore, WorkDir
@@ -47,6 +48,10 @@ class RunContext:
     recompute
         Whether training keeps the inputs of layers only and computes the rest again; planned, and changes no
         bit.
+    workers, cluster
+        How many share what is divided by parts, and where they are; see `tasks._shares`.
+    stage_seconds
+        Longest time that a stage may take; None for no limit.
     """
 
     store: ArtifactStore
@@ -57,6 +62,9 @@ class RunContext:
     sharding: Sharding = "ddp"
     at_once: int = 1
     recompute: bool = False
+    workers: int = 1
+    cluster: str = "processes"
+    stage_seconds: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -101,7 +109,8 @@ class Stage:
         """Return the artifact of this stage for the given inputs and params; `label` only names the run."""
         if FlowRunContext.get() is None:
             return outcome(self.task.fn(ctx, **given))
-        return outcome(self._named(label)(ctx, return_state=True, **given))
+        task = self._named(ctx, label)
+        return outcome(task(ctx, return_state=True, **given), task.task_run_name)
 
     def map(self, ctx: RunContext, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
         """Call once for every label, at most `ctx.at_once` at a time, and return the artifacts by label.
@@ -113,19 +122,31 @@ class Stage:
         runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=ctx.at_once)
         with runner:
             futures = {
-                label: runner.submit(self._named(label), {"ctx": ctx, **given})
+                label: runner.submit(self._named(ctx, label), {"ctx": ctx, **given})
                 for label, given in calls.items()
             }
             for future in futures.values():
                 future.wait()
-        return {label: outcome(future.state) for label, future in futures.items()}
+        return {label: outcome(future.state, f"{self.name} {label}") for label, future in futures.items()}
 
-    def _named(self, label: str) -> Task[..., Any]:
-        return self.task.with_options(task_run_name=f"{self.name} {label}".strip())
+    def _named(self, ctx: RunContext, label: str) -> Task[..., Any]:
+        name = f"{self.name} {label}".strip()
+        return self.task.with_options(task_run_name=name, timeout_seconds=ctx.stage_seconds)
 
 
-def outcome(state: Any) -> Artifact:
-    """Return the artifact that a finished task run or a direct call came to."""
+def outcome(state: Any, name: Any = "") -> Artifact:
+    """Return the artifact that a finished task run, called `name`, or a direct call came to.
+
+    Raises
+    ------
+    TimeLimitError
+        If its time was over.
+    """
+    if isinstance(state, State) and state.name == "TimedOut":
+        raise TimeLimitError(
+            f"stage {name}: {state.message}; what it finished is kept: find out what holds it up, or give it "
+            "more by stage_hours"
+        )
     return state.result() if isinstance(state, State) else state
 
 
@@ -139,9 +160,45 @@ def flatten_inputs(given: Mapping[str, Any]) -> Iterator[tuple[str, Artifact]]:
 
 
 def _is_transient(_task: Any, _run: Any, state: State) -> bool:
-    # What a person must mend (an InfraError) and bugs fail at once; only the world outside is retried.
+    # What a person must mend (an InfraError), bugs and time limits fail at once; only the world outside is
+    # retried, which may be better later.
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, InfraError)
+    return isinstance(error, UnreachableError) or (
+        isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    )
+
+
+PATIENT: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=4),  # 4, 8, 16, 32 s
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _is_transient,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+"""How every task of ours is tried again."""
+
+
+def run_here() -> str:
+    """Return the name of the task run that this is, e.g. ``train flip 1``; empty outside of one."""
+    run = TaskRunContext.get()
+    return run.task_run.name if run is not None else ""
+
+
+def placed(error: BaseException) -> str:
+    """Return what an error says, behind the stage and part that it came up in."""
+    return ": ".join([*getattr(error, "__notes__", [])[:1], str(error) or type(error).__name__])
+
+
+@contextmanager
+def placing_errors(out: WorkDir, name: str) -> Iterator[None]:
+    """Note on whatever is raised which stage and part it came up in; the innermost note stays first."""
+    try:
+        yield
+    except Exception as error:
+        part = out.awaited()
+        error.add_note(f"stage {run_here() or name}" + (f", part {part}" if part else ""))
+        raise
 
 
 def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
@@ -163,27 +220,22 @@ def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
 
             def build(out: WorkDir) -> None:
                 torch.manual_seed(0)  # whatever forgets to ask for its own generator is at least repeatable
-                fn(ctx, out, **given)
+                with placing_errors(out, name):
+                    fn(ctx, out, **given)
 
             try:
                 ctx.store.materialize(name, version, params, inputs, build, ctx.provenance)
+            except UnreachableError:  # tried again
+                raise
             except InfraError as error:  # meant for people: a state with a message, not a traceback
-                return Failed(message=f"{name}: {error}", data=error)
+                return Failed(message=placed(error), data=error)
             logger.info("%s: built %s", name, artifact.uri)
             return artifact
 
         kept = [parameter for parameter in signature.parameters.values() if parameter.name != "out"]
         run.__signature__ = signature.replace(parameters=kept, return_annotation=Any)  # type: ignore[attr-defined]
         run.__doc__, run.__name__ = fn.__doc__, name
-        wrapped = task(
-            name=name,
-            retries=2,
-            retry_delay_seconds=exponential_backoff(backoff_factor=2),
-            retry_jitter_factor=0.5,
-            retry_condition_fn=_is_transient,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(run)
+        wrapped = task(name=name, **PATIENT)(run)
         STAGES[name] = Stage(name, version, fn, wrapped)
         return STAGES[name]
 

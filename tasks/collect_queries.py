@@ -14,7 +14,8 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
 from tasks._pools import pool_rows
-from tasks._questions import Answering, AskedRun, task_questions
+from tasks._questions import Answering, AskedRun, Asking, draw_shares, task_questions
+from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
 
@@ -73,6 +74,8 @@ def collect_queries(
 
 
 def _own_answers(answering: Answering, questions: dict[str, pl.DataFrame], params: QueryRun) -> pl.DataFrame:
+    given = Asking(answering.checkpoint, answering.prefix, questions, params, params.query)
+    share_out(answering.ctx, answering.out, draw_shares, answering.shares(questions), given)
     return pl.concat(
         answering.answers(asked, task, params, params.query) for task, asked in questions.items()
     )

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -23,6 +25,7 @@ from infra_core.store.tables import read_table, table_names, write_table
 from tasks._checkpoint import load_checkpoint
 from tasks._factors import context_length, read_layers
 from tasks._progress import progress
+from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
 logger = logging.getLogger(__name__)
@@ -55,22 +58,42 @@ def score(
         for target, scored in ((name, True), (_unscored(name), False))
     }
     pending = set(out.pending(identities))
-    if not pending:
-        return
-    fitted = ctx.store.manifest(factors).params
-    model, tokenizer = load_checkpoint(ctx, checkpoint, fitted["modules"])
-    asked = read_table(ctx.store, queries, "queries.parquet", QUERY)
+    wanted = [name for name in parts if pending & {name, _unscored(name)}]
+    if wanted:
+        share_out(
+            ctx, out, score_parts, wanted, Scoring(checkpoint, corpus, factors, queries, params, wanted[0])
+        )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scoring needs; on the part `first`, compressed queries are compared with exact ones."""
+
+    checkpoint: Artifact
+    corpus: Artifact
+    factors: Artifact
+    queries: Artifact
+    params: ScoreParams
+    first: str
+
+
+def score_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Scoring) -> None:
+    """Score some parts of a corpus."""
+    params = given.params
+    fitted = ctx.store.manifest(given.factors).params
+    model, tokenizer = load_checkpoint(ctx, given.checkpoint, fitted["modules"])
+    asked = read_table(ctx.store, given.queries, "queries.parquet", QUERY)
     groups = {
         group: list(render(rows.rename({"query_id": "example_id"}), tokenizer, spans=None))
         for (group,), rows in within_objectives(asked).group_by("group", maintain_order=True)
     }
-    curvature = read_layers(ctx, factors, factors_from_tensors)
+    curvature = read_layers(ctx, given.factors, factors_from_tensors)
     run = precondition_queries if params.energy is None else compress_queries
     target = run(model, curvature, groups, params, batch_tokens=ctx.micro_batch_tokens)
-    for name in parts:
-        if not pending & {name, _unscored(name)}:
+    for name in names:
+        if not out.pending([name, _unscored(name)]):  # written by an attempt before
             continue
-        rows = read_table(ctx.store, corpus, name, CORPUS)
+        rows = read_table(ctx.store, given.corpus, name, CORPUS)
         examples, unscored = [], []
         for example in render(rows, tokenizer, spans=params.spans):
             if len(example) <= context_length(model):
@@ -81,7 +104,7 @@ def score(
                     "tokens": len(example),
                     "reason": TOO_LONG,
                 })
-        if isinstance(target, Compressed) and COMPRESSION not in out.parts():
+        if isinstance(target, Compressed) and name == given.first and COMPRESSION not in out.parts():
             lost = agreement(model, target, examples[:SAMPLE], params, batch_tokens=ctx.micro_batch_tokens)
             _write_compression(out, target, lost)
         with progress(f"score {name}, tokens", sum(map(len, examples))) as update:

@@ -76,4 +76,5 @@ def _place(ctx: RunContext) -> Place:
         micro_batch_tokens=ctx.micro_batch_tokens,
         apart=ctx.at_once > 1,
         recompute=ctx.recompute,
+        seconds=ctx.stage_seconds,
     )

@@ -76,7 +76,7 @@ def running_seaweed(folder: Path) -> Iterator[ObjectStore]:
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     (folder / "data").mkdir()
     options = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
-    ports = dict(zip(options, _free_ports(len(options)), strict=True))
+    ports = dict(zip(options, free_ports(len(options)), strict=True))
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     # The shell reads until we are gone, however we went, and then takes the server with it: it takes 25 s to
     # end on SIGTERM, and nobody needs its data. Where its sockets lie, it lets no one choose.
@@ -131,7 +131,8 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
     return [_weed() or "weed", "-logtostderr=true", "server", *switches]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody uses."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -18,6 +18,13 @@ Remember = Callable[[str, Callable[[], pl.DataFrame]], pl.DataFrame]
 
 Progress = Callable[[int, int], None]
 
+Share = tuple[int, int]
+"""Of so many (second), which (first): parts are dealt out in turn, over all draws."""
+
+
+class ShareDrawnError(Exception):
+    """A share of the parts of a draw is drawn; there is nothing to make of it until the others are."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -57,6 +64,7 @@ class Run:
     sampling: Sampling
     remember: Remember
     progress: Progress | None
+    share: Share | None = None
 
 
 def drawing(run: Run, draw: int) -> Any:
@@ -96,9 +104,19 @@ def drawing(run: Run, draw: int) -> Any:
 
 
 def _in_parts(run: Run, requests: Sequence[Any], draw: int) -> list[dict[str, Any]]:
+    """Return what was said to all requests, drawn part by part.
+
+    Raises
+    ------
+    ShareDrawnError
+        Instead, where only a share is drawn.
+    """
     size = run.backend.at_once(_longest(run, requests))
     rows: list[dict[str, Any]] = []
-    for part, start in enumerate(range(0, len(requests), size)):
+    starts = range(0, len(requests), size)
+    for part, start in enumerate(starts):
+        if run.share is not None and (draw * len(starts) + part) % run.share[1] != run.share[0]:
+            continue
         asked = requests[start : start + size]
         make = functools.partial(
             _drawn, run, asked, draw, derive_seed(run.sampling.seed, run.task, draw, part)
@@ -106,6 +124,8 @@ def _in_parts(run: Run, requests: Sequence[Any], draw: int) -> list[dict[str, An
         rows += run.remember(f"{draw:03d}-{part:05d}", make).iter_rows(named=True)
         if run.progress is not None:
             run.progress(draw * len(requests) + len(rows), run.sampling.draws * len(requests))
+    if run.share is not None:
+        raise ShareDrawnError
     return [
         {
             "draw": row["draw"],

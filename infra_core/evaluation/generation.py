@@ -88,9 +88,24 @@ def transformers_backend(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
         tokenizer,
         context,
         {"eos_token_id": list(ends)},
-        lambda longest: max(1, BATCH_TOKENS // longest),
+        _rows_at_once,
         generate,
     )
+
+
+def _rows_at_once(longest: int) -> int:
+    return max(1, BATCH_TOKENS // longest)
+
+
+def no_backend(folder: Path, tokenizer: PreTrainedTokenizerBase, kind: str) -> Backend:
+    """Return what stands for a backend where every answer is drawn already; no weights are loaded."""
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+
+    def generate(requests: Sequence[Any], _seed: int) -> list[Drawn]:
+        raise AssertionError(f"{len(requests)} answers are not drawn yet")
+
+    at_once = _rows_at_once if kind == "hf" else lambda _longest: VLLM_AT_ONCE
+    return Backend(tokenizer, int(config.max_position_embeddings), {}, at_once, generate)
 
 
 def vllm_backend(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Backend:

@@ -20,7 +20,16 @@ from infra_core.corpus.render import PLAIN_TEMPLATE
 from infra_core.corpus.schema import ANSWERS
 from infra_core.errors import DataError, RequestError
 from infra_core.evaluation.definitions import DEFAULT_TASK, definition, write_task
-from infra_core.evaluation.drawing import Progress, Remember, Run, Sampling, drawing, generation_options
+from infra_core.evaluation.drawing import (
+    Progress,
+    Remember,
+    Run,
+    Sampling,
+    Share,
+    ShareDrawnError,
+    drawing,
+    generation_options,
+)
 from infra_core.evaluation.generation import Backend
 from infra_core.verify.judge import Candidate, JudgeKind, judge_answers
 from infra_core.verify.response import opened_thought
@@ -109,6 +118,26 @@ def sample_answers(
         for (question, answer), verdict in zip(said, verdicts, strict=True)
     ]
     return pl.DataFrame([{name: row[name] for name in ANSWERS} for row in rows], schema=pl.Schema(ANSWERS))
+
+
+def draw_share(
+    backend: Backend,
+    questions: pl.DataFrame,
+    share: Share,
+    *,
+    task: str,
+    sampling: Sampling,
+    remember: Remember,
+) -> None:
+    """Draw a share of the parts that `sample_answers` draws with the same arguments, and judge nothing.
+
+    When all shares are remembered, `sample_answers` finds every answer drawn.
+    """
+    questions = questions.rename({"example_id": "question_id"})
+    run = Run(backend, task, definition(sampling.asked_as), sampling, remember, None, share)
+    for draw in range(sampling.draws):
+        with contextlib.suppress(ShareDrawnError):
+            _draw(run, questions, draw)
 
 
 def _draw(run: Run, questions: pl.DataFrame, draw: int) -> list[dict[str, Any]]:

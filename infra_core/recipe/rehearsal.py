@@ -20,6 +20,8 @@ STAND_INS = {
     "open_code_reasoning": "standin_open_code_reasoning",
     "aime24": "standin_aime",
     "livecodebench": "standin_livecodebench",
+    "gsm8k": "standin_gsm8k",
+    "mbpp": "standin_mbpp",
 }
 """Mapping preset → the procedure of `made://` that writes rows of that published schema."""
 S = TypeVar("S", bound=Source)

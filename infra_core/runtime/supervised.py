@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ def run_supervised(
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     grace: float = 5.0,
+    seconds: float | None = None,
 ) -> None:
     """Run a command to its end, handing over its output line by line.
 
@@ -54,11 +56,15 @@ def run_supervised(
         Where to run it; by default here.
     grace
         Seconds between SIGTERM and SIGKILL.
+    seconds
+        Longest time that the command may take.
 
     Raises
     ------
     CommandFailed
         If the command ends with a status other than 0.
+    TimeoutError
+        If it took too long and was ended.
     """
     watched, held = os.pipe()
     supervisor = [sys.executable, str(Path(__file__).with_name("supervisor.py")), str(watched), str(grace)]
@@ -77,6 +83,10 @@ def run_supervised(
     )
     os.close(watched)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    late = threading.Event()
+    clock = threading.Timer(seconds or 0, _end_late, (process, late))
+    if seconds is not None:
+        clock.start()
     assert process.stdout is not None  # noqa: S101 - we asked for a pipe
     try:
         with process.stdout:
@@ -85,10 +95,18 @@ def run_supervised(
                 on_line(tail[-1])
         status = process.wait()
     finally:
+        clock.cancel()
         os.close(held)
         _end(process, grace)
+    if late.is_set():
+        raise TimeoutError(f"{Path(argv[0]).name} took longer than {seconds} s and was ended")
     if status:
         raise CommandFailed(argv, status, "\n".join(tail))
+
+
+def _end_late(process: subprocess.Popen, late: threading.Event) -> None:
+    late.set()
+    process.terminate()  # the supervisor takes its tree down
 
 
 def _end(process: subprocess.Popen, grace: float) -> None:

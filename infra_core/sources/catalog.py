@@ -3,10 +3,11 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import fsspec
 
@@ -20,6 +21,7 @@ MADE = "made://"
 HUB = "hf://"
 HUB_DATASET = re.compile(r"hf://datasets/(?P<name>[^/@]+/[^/@]+)(@(?P<commit>[^/]+))?(?P<rest>/.*)?")
 BLOCK_BYTES = 1 << 20
+LOOKERS = 16  # threads that ask for facts of files
 SHORTEST_REVISION = 12  # hex digits: a prefix of the content hash is enough to check by
 
 
@@ -83,6 +85,32 @@ def catalog(uri: str, revision: str | None = None, *, rows: int | None = None) -
             "or write the revision found if the change is meant"
         )
     return shards
+
+
+def glance(uri: str, revision: str | None = None) -> str:
+    """Return a fingerprint of a source that costs no reading: it changes when files come, go or change.
+
+    What is pinned or made cannot change. Elsewhere it is a hash over each file's name, size and etag, or time
+    of change where the filesystem gives no etag.
+
+    Raises
+    ------
+    DataError
+        If nothing is there, or it cannot be listed.
+    """
+    if uri.startswith(MADE):
+        return made_fingerprint(uri)
+    if revision is not None:
+        return revision
+    filesystem, path = connect(uri)
+    files = _found(filesystem, path, uri)
+    with ThreadPoolExecutor(LOOKERS) as lookers:
+        facts = lookers.map(lambda file: filesystem.info(file[0]), files)
+        seen = sorted(
+            (name, fact["size"], str(_etag(fact) or fact.get("mtime") or fact.get("LastModified")))
+            for (_, name, _), fact in zip(files, facts, strict=True)
+        )
+    return hashlib.sha256(repr(seen).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def content_revision(shards: Sequence[Shard]) -> str:
@@ -202,13 +230,16 @@ def _known_format(path: str, uri: str) -> str:
     return kind
 
 
+def _etag(facts: Mapping[str, Any]) -> str | None:
+    return facts.get("ETag") or facts.get("etag") or facts.get("blob_id")
+
+
 def _fingerprint(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
     try:
         facts = filesystem.info(path)
         if large := facts.get("lfs"):
             return large.sha256
-        etag = facts.get("ETag") or facts.get("etag") or facts.get("blob_id")
-        if etag:
+        if etag := _etag(facts):
             return hashlib.sha256(f"{etag} {facts['size']}".encode()).hexdigest()
         digest = hashlib.sha256()
         with filesystem.open(path, "rb") as file:

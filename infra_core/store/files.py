@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from infra_core.errors import StoreError
-from infra_core.store.transport import in_words, is_conflict, reach_bucket, transport_errors
+from infra_core.store.transport import failure_of, is_conflict, reach_bucket, transport_errors
 
 BLOCK = 8 * 2**20
 _S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 4}}
@@ -189,7 +189,7 @@ class Files:
         Raises
         ------
         StoreError
-            For everything but a name that is not there when reading.
+            For everything but a name that is not there when reading; `UnreachableError` where that may pass.
         """
         try:
             yield
@@ -197,7 +197,8 @@ class Files:
             if isinstance(error, FileNotFoundError) and not writing:
                 raise
             verb = "written" if writing else "read"
-            raise StoreError(f"{self.url}/{name} cannot be {verb}: {in_words(error)}") from error
+            told = failure_of(f"{self.url}/{name} cannot be {verb}", error)
+            raise told from error
 
 
 def digest_file(path: Path) -> tuple[str, int]:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -32,12 +33,36 @@ logger = logging.getLogger(__name__)
 
 Check = Callable[[], None]
 
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that we hold. Call it before each commit: it raises `StoreError` if it is no longer ours.
+
+    Attributes
+    ----------
+    token
+        Names this holding; others who write on the holder's behalf carry it (`infra_core.store.fence`).
+    """
+
+    check: Check
+    token: str = ""
+
+    def __call__(self) -> None:
+        """Raise if the lease is no longer ours."""
+        self.check()
+
+
 _held_files: WeakSet[IO[str]] = WeakSet()
 _process_locks: dict[str, threading.Lock] = {}
 
 
+def lease_name(stage: str, key: str) -> str:
+    """Return the name of the lease on an artifact."""
+    return f".leases/{stage}-{key}"
+
+
 @contextmanager
-def lease(files: Files, name: str, lifetime: float = 60.0) -> Iterator[Check]:
+def lease(files: Files, name: str, lifetime: float = 60.0) -> Iterator[Held]:
     """Hold the lease `name`, waiting for another holder to finish or die.
 
     Parameters
@@ -51,7 +76,7 @@ def lease(files: Files, name: str, lifetime: float = 60.0) -> Iterator[Check]:
 
     Yields
     ------
-    Check
+    Held
         Call it before each commit: it raises `StoreError` if the lease is no longer ours.
     """
     if files.is_local:
@@ -60,11 +85,12 @@ def lease(files: Files, name: str, lifetime: float = 60.0) -> Iterator[Check]:
         held = _object_lease(files, name, lifetime)
     else:
         held = _process_lease(files, name)
-    with held as check:
-        yield check
+    with held as ours:
+        yield ours
 
 
-def _lost(files: Files, name: str) -> str:
+def lost(files: Files, name: str) -> str:
+    """Return what is said of a lease that is no longer ours."""
     return (
         f"lost the lease {files.url}/{name}: another run took it over while this one stood still; "
         "run again to reuse what that run makes"
@@ -75,17 +101,21 @@ def _lost(files: Files, name: str) -> str:
 
 
 @contextmanager
-def _file_lease(files: Files, name: str) -> Iterator[Check]:
+def _file_lease(files: Files, name: str) -> Iterator[Held]:
     path = Path(files.path(name))
     file = _lock(files, name, path)
     _held_files.add(file)
+    token = uuid4().hex
+    file.truncate(0)
+    file.write(token)
+    file.flush()
 
     def check() -> None:
         if not _is_at(file, path):
-            raise StoreError(_lost(files, name))
+            raise StoreError(lost(files, name))
 
     try:
-        yield check
+        yield Held(check, token)
     finally:
         # Removed while still locked: whoever waits on this file sees it gone and opens the new one.
         if _is_at(file, path):
@@ -131,7 +161,7 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 @contextmanager
-def _object_lease(files: Files, name: str, lifetime: float) -> Iterator[Check]:
+def _object_lease(files: Files, name: str, lifetime: float) -> Iterator[Held]:
     held = _ObjectLease(files, name, lifetime)
     told = False
     while not held.take():
@@ -141,7 +171,7 @@ def _object_lease(files: Files, name: str, lifetime: float) -> Iterator[Check]:
     renewer = threading.Thread(target=held.keep, args=(stop,), name=f"lease {name}", daemon=True)
     renewer.start()
     try:
-        yield held.renew
+        yield Held(held.renew, held.me)
     finally:
         stop.set()
         renewer.join()
@@ -186,7 +216,7 @@ class _ObjectLease:
                 return
             current = self._head()
             if current is None or current["Metadata"].get("holder") != self.me:
-                raise StoreError(_lost(self.files, self.name))
+                raise StoreError(lost(self.files, self.name))
             self._etag = current["ETag"]  # an earlier renewal got there, its answer did not get here
 
     def keep(self, stop: threading.Event) -> None:
@@ -231,13 +261,13 @@ def _server_time(answer: dict) -> datetime:
 
 
 @contextmanager
-def _process_lease(files: Files, name: str) -> Iterator[Check]:
+def _process_lease(files: Files, name: str) -> Iterator[Held]:
     lock = _process_locks.setdefault(files.path(name), threading.Lock())
     if not lock.acquire(blocking=False):
         _tell_waiting(name, "another thread of this process")
         lock.acquire()
     try:
-        yield lambda: None
+        yield Held(lambda: None)
     finally:
         lock.release()
 

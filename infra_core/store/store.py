@@ -17,7 +17,7 @@ from infra_core.store.fetch import fetch_parts
 from infra_core.store.files import Files, digest_bytes
 from infra_core.store.integrity import check_digest, home, location, missing
 from infra_core.store.key import canonical_json, stage_key
-from infra_core.store.lease import lease
+from infra_core.store.lease import lease, lease_name
 from infra_core.store.workdir import WORK, WorkDir
 
 
@@ -110,12 +110,12 @@ class ArtifactStore:
         if self.finished(artifact):
             return artifact
         files, folder = self._files(), home(artifact)
-        with lease(files, f".leases/{stage}-{artifact.key}", self.lease_seconds) as check:
+        with lease(files, lease_name(stage, artifact.key), self.lease_seconds) as held:
             if self.finished(artifact):
                 return artifact
             start = time.monotonic()
             with _scratch(files, folder) as scratch:
-                work = WorkDir(files, stage, version, artifact.key, check, scratch)
+                work = WorkDir(files, stage, version, artifact.key, held, scratch)
                 build(work)
                 parts = work.finish()
             manifest = Manifest(

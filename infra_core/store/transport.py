@@ -6,7 +6,13 @@ from functools import lru_cache
 
 import fsspec
 
-from infra_core.errors import StoreError
+from infra_core.errors import StoreError, UnreachableError
+
+_MAY_PASS = {
+    errno.EIO, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE, errno.EPIPE, errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+}  # fmt: skip
+"""Also what s3fs makes of answers such as 500 and 503."""
 
 _PROBE = {"connect_timeout": 3, "read_timeout": 10, "retries": {"mode": "standard", "max_attempts": 2}}
 
@@ -49,7 +55,17 @@ def reach_bucket(bucket: str) -> None:
     except FileNotFoundError as error:
         raise StoreError(f"there is no bucket s3://{bucket}; create it or give another store") from error
     except transport_errors() as error:
-        raise StoreError(f"the bucket s3://{bucket} cannot be reached: {in_words(error)}") from error
+        told = failure_of(f"the bucket s3://{bucket} cannot be reached", error)
+        raise told from error
+
+
+def failure_of(what: str, error: Exception) -> StoreError:
+    """Return the error to raise for what a filesystem raised: of its own kind where trying again may help."""
+    passing = isinstance(error, (ConnectionError, TimeoutError)) or getattr(error, "errno", None) in _MAY_PASS
+    if "botocore.exceptions" in sys.modules:
+        known = sys.modules["botocore.exceptions"]
+        passing = passing or isinstance(error, (known.ConnectionError, known.HTTPClientError))
+    return (UnreachableError if passing else StoreError)(f"{what}: {in_words(error)}")
 
 
 def in_words(error: Exception) -> str:

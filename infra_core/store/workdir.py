@@ -2,19 +2,22 @@
 
 import errno
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 from uuid import uuid4
 
 from infra_core.errors import DamageError, StoreError
 from infra_core.store import folders
 from infra_core.store.artifact import MANIFEST, Artifact, Manifest, Part, check_name, split_at
+from infra_core.store.fence import Handed, Written, fence
 from infra_core.store.files import Files, digest_bytes, digest_file
 from infra_core.store.integrity import check_digest, missing
 from infra_core.store.key import part_key
+from infra_core.store.lease import Held, lease_name
 
 WORK = ".work"  # inside an artifact's folder, until it is finished
 READERS = 8  # threads that read many small files at once
@@ -29,8 +32,8 @@ class WorkDir:
         The store.
     stage, version, key
         Of the artifact that is being built.
-    check
-        Raises if the lease is lost; called before each commit.
+    held
+        The lease; called before each commit, it raises if it is lost.
     scratch
         A local folder for what is being written; on a local store, on its disk.
 
@@ -40,17 +43,16 @@ class WorkDir:
         What the stage found out about how it ran; recorded in the manifest beside provenance, never hashed.
     """
 
-    def __init__(
-        self, files: Files, stage: str, version: int, key: str, check: Callable[[], None], scratch: Path
-    ) -> None:
+    def __init__(self, files: Files, stage: str, version: int, key: str, held: Held, scratch: Path) -> None:
         self._files, self._stage, self._version = files, stage, version
-        self._check, self._scratch = check, scratch
+        self._check, self._scratch = held, scratch
         self.notes: dict[str, str] = {}
         self._home = f"{stage}/{key}"
         self._written: dict[str, Part] = {}
         self._adopted: dict[str, Part] = {}
         self._pointers: dict[str, str] = {}  # name → where its pointer record belongs
         self._pointed: set[str] = set()
+        self._awaited: list[str] = []
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -92,7 +94,29 @@ class WorkDir:
                 key = part_key(self._stage, self._version, identity)
                 self._pointers[name] = f".parts/{self._stage}/{key}.json"
             self._adopt([name for name in wanted if name not in done])
-        return [name for name in wanted if name not in done and name not in self._adopted]
+        self._awaited = [name for name in wanted if name not in done and name not in self._adopted]
+        return list(self._awaited)
+
+    def awaited(self) -> str | None:
+        """The part that is worked on, as far as can be told: the first that was pending and is not there."""
+        return next((name for name in self._awaited if name not in self._written), None)
+
+    def hand_over(self) -> Handed:
+        """What a worker elsewhere needs to write parts here; good for as long as the lease is held."""
+        key = self._home.split("/")[1]
+        return Handed(
+            self._files.url, self._stage, self._version, key, self._check.token, dict(self._pointers)
+        )
+
+    def take_back(self, written: Written) -> None:
+        """Account for what a worker wrote."""
+        self._written.update(written.parts)
+        self._pointed.update(name for name in written.parts if name in self._pointers)
+        self.notes.update(written.notes)
+
+    def written(self) -> Written:
+        """What was written here, for `take_back` of the one who handed the folder over."""
+        return Written(dict(self._written), dict(self.notes))
 
     def parts(self) -> list[str]:
         """Names of the parts written so far, by this build or one that was interrupted, sorted."""
@@ -211,6 +235,20 @@ class WorkDir:
             return Part(sha256=str(record["sha256"]), bytes=int(record["bytes"]), at=record["at"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
+
+
+@contextmanager
+def taken_over(handed: Handed) -> Iterator[WorkDir]:
+    """Write parts of a folder on behalf of the one who builds it, and holds its lease."""
+    files = Files.under(handed.store)
+    held = Held(fence(files, lease_name(handed.stage, handed.key), handed.token), handed.token)
+    aside = None
+    if files.is_local:  # on the store's own disk, so that parts need only a new name
+        aside = files.make_folder(f"{handed.stage}/{handed.key}/{WORK}/workers")
+    with TemporaryDirectory(prefix="infra-", dir=aside) as scratch:
+        work = WorkDir(files, handed.stage, handed.version, handed.key, held, Path(scratch))
+        work._pointers = dict(handed.pointers)
+        yield work
 
 
 def _is_hidden(name: str) -> bool:

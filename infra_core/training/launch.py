@@ -126,6 +126,7 @@ def _in_processes(
         [*torchrun, f"--nproc-per-node={place.processes}", "-m", "infra_core.training.worker", str(folder)],
         hear,
         env=_environment(place),
+        seconds=place.seconds,
     )
     return pl.read_parquet(folder / LOSSES_FILE)
 

@@ -27,6 +27,8 @@ class Place:
     recompute
         Keep only the inputs of layers on the way forward and compute the rest again on the way back. Takes a
         third more time and changes no bit.
+    seconds
+        Longest time that processes may take; in this one nothing watches the clock.
     """
 
     device: str = "cpu"
@@ -35,6 +37,7 @@ class Place:
     micro_batch_tokens: int = 16_384
     apart: bool = False
     recompute: bool = False
+    seconds: float | None = None
 
     @property
     def is_sharded(self) -> bool:

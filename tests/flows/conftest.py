@@ -14,6 +14,7 @@ from infra_core.recipe import Recipe
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tests.flows.shrunk import shrunk_tiny
+from tests.services import seaweed  # noqa: F401 - a fixture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -117,3 +117,15 @@ def test_nothing_outlives_a_killed_parent(nap, blow):
         assert len(running(nap)) >= 4
         parent.send_signal(blow)
     assert gone(nap)
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started():
+    nap = 100_000 + os.getpid() % 1000 + 7000
+    with pytest.raises(TimeoutError, match="took longer than 2"):
+        run_supervised(
+            [sys.executable, "-c", TREE.format(nap=nap, then=f"time.sleep({nap})")],
+            lambda line: None,
+            grace=0.5,
+            seconds=2.0,
+        )
+    assert running(nap) == []

@@ -63,3 +63,18 @@ def test_livecodebench_asks_for_programs_and_for_methods():
     for row in rows:
         for case in json.loads(row["public_test_cases"]):
             assert case["testtype"] == ("functional" if row["starter_code"] else "stdin")
+
+
+def test_gsm8k_ends_with_its_answer_behind_four_hashes():
+    for row in made_rows("made://standin_gsm8k?rows=9"):
+        steps, _, answer = row["answer"].rpartition("#### ")
+        assert answer == str(int(answer))
+        assert steps.rstrip().endswith(f"leaves ${answer}$.")
+
+
+def test_mbpp_functions_pass_the_assertions_that_are_shown():
+    rows = list(made_rows("made://standin_mbpp?rows=6"))
+    for row in rows:
+        assert len(row["test_list"]) == 3
+        program = "\n".join([row["code"], *row["test_list"]])
+        subprocess.run([sys.executable, "-I", "-c", program], check=True)

@@ -1,0 +1,136 @@
+"""What a finished run leaves on its page in the Prefect UI: report, tables, lineage, seconds and cost."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext
+
+from flows.outcome import Outcome
+from infra_core.report.markdown import escape
+from infra_core.store.artifact import Artifact
+from infra_core.store.lineage import ancestors
+from infra_core.store.store import ArtifactStore
+
+Row = dict[str, Any]
+SHOWN = ("arm", "task", "domain", "band", "group", "source", "reason")  # what a figure is about
+DIGITS = 4
+
+
+def show(result: Outcome, price_per_hour: float | None = None) -> None:
+    """Create the run's artifacts. Each has a key, so that its page shows how it went from run to run."""
+    if FlowRunContext.get() is None:
+        return
+    store, _ = ArtifactStore.of(result.report.uri)
+    figures = json.loads(store.read(result.report, "numbers.json"))["figures"]
+    tables = {
+        "exam": (exam(figures), "Accuracy and likelihood by arm, with 95 % intervals."),
+        "influence": (influence(figures), "Mean influence of an example by domain and band, in nats."),
+        "dropped": (dropped(figures), "Why rows were dropped, by source."),
+        "stages": (
+            stages(result, price_per_hour),
+            "Every artifact of this run: seconds, cost, reused or built.",
+        ),
+    }
+    for key, (rows, told) in tables.items():
+        create_table_artifact(table=rows, key=artifact_key(result.name, key), description=told)
+    pages = {
+        "report": (store.read(result.report, "report.md").decode(), "The report."),
+        "lineage": (lineage(store, result.report), "What the report was made from."),
+    }
+    for key, (markdown, told) in pages.items():
+        create_markdown_artifact(markdown=markdown, key=artifact_key(result.name, key), description=told)
+    links = {
+        "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
+        "store": (store.root, "the store"),
+    }
+    for key, (address, told) in links.items():
+        create_link_artifact(
+            link=address, link_text=address, key=artifact_key(result.name, key), description=told
+        )
+
+
+def artifact_key(recipe: str, what: str) -> str:
+    """Return a key as Prefect wants them: small letters, digits and dashes.
+
+    Examples
+    --------
+    >>> artifact_key("Qwen7B_prune", "exam")
+    'qwen7b-prune-exam'
+    """
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in recipe.lower())
+    return f"{kept.strip('-')}-{what}"
+
+
+def exam(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return accuracy and likelihood by arm and task, without the cuts by band and domain."""
+    wanted = [
+        figure
+        for figure in figures
+        if figure["metric"] in {"accuracy", "nll_per_token"} and not figure.get("band")
+    ]
+    return [_row(figure, "metric") for figure in wanted]
+
+
+def influence(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return mean influence by query group, domain and band."""
+    return [_row(figure) for figure in figures if figure["metric"] == "influence"]
+
+
+def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return how many rows each source lost for each reason, and in all."""
+    wanted = [figure for figure in figures if figure["metric"] == "rows dropped"]
+    return [
+        {"source": figure["source"], "reason": figure.get("reason", "all"), "rows": figure["value"]}
+        for figure in wanted
+    ]
+
+
+def stages(result: Outcome, price_per_hour: float | None) -> list[Row]:
+    """Return a line an artifact, inputs before what is made of them, and last the sums of the run."""
+    lines = [
+        (entry.stage, "built" if entry.built else "reused", entry.seconds, entry.uri)
+        for entry in reversed(result.stages)
+    ]
+    built = sum(entry.seconds for entry in result.stages if entry.built)
+    lines += [("all that was built", "built", built, result.report.uri), ("the run", "", result.seconds, "")]
+    return [
+        {
+            "stage": stage,
+            "state": state,
+            "seconds": round(seconds, 1),
+            **_cost(seconds, state, price_per_hour),
+            "artifact": uri,
+        }
+        for stage, state, seconds, uri in lines
+    ]
+
+
+def lineage(store: ArtifactStore, report: Artifact) -> str:
+    """Return the tree of what an artifact was made from, as nested Markdown."""
+    lines = []
+    for depth, found in ancestors(store, report):
+        if isinstance(found, str):
+            lines.append(f"{'  ' * depth}- {found}, no longer in the store")
+            continue
+        manifest = store.manifest(found)
+        host = escape(manifest.provenance.get("hostname", "a host that is not known"))
+        told = f"version {manifest.version}, {manifest.seconds:.1f} s on {host}"
+        lines.append(f"{'  ' * depth}- **{found.stage}** `{found.key}` {told}")
+    return "\n".join(lines)
+
+
+def _row(figure: Mapping[str, Any], *more: str) -> Row:
+    about = {name: figure[name] for name in (*SHOWN, *more) if figure.get(name) is not None}
+    numbers = {name: figure.get(name) for name in ("value", "low", "high", "n", "seeds")}
+    return about | {
+        name: round(value, DIGITS) if isinstance(value, float) else value for name, value in numbers.items()
+    }
+
+
+def _cost(seconds: float, state: str, price_per_hour: float | None) -> Row:
+    """Return what these seconds cost this run; what it reused was paid for before."""
+    if price_per_hour is None:
+        return {}
+    return {"cost": 0.0 if state == "reused" else round(seconds / 3600 * price_per_hour, 2)}
