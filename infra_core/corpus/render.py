@@ -1,18 +1,23 @@
 """Rows → `TokenizedExample`: chat template, tokens, spans. Only here text becomes ids."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus.example import Span, TokenizedExample
+from infra_core.corpus.schema import RANGES
 from infra_core.corpus.segment import CharSpan, Rule, segment
 from infra_core.errors import DataError
 
 ROWS_AT_ONCE = 256
 PLAIN_TEMPLATE = "{prompt}\n"  # of tokenizers that have no chat template
+Offsets = Sequence[tuple[int, int]]
+"""Of each token of a text the characters that it covers."""
 
 
 def render(
@@ -27,7 +32,9 @@ def render(
     Parameters
     ----------
     frame
-        Rows with `example_id`, `prompt` and `response`.
+        Rows with `example_id`, `prompt` and `response`. If they have it, as in a mixture, `weight`, and
+        `masked`: stretches of the response in characters, whose tokens are not scored. A token is in the
+        stretch that its first character is in.
     tokenizer
         Of the model.
     spans
@@ -44,15 +51,33 @@ def render(
         raise DataError(
             f"tokenizer {tokenizer.name_or_path!r} gives no character offsets; take its fast version"
         )
-    for rows in frame.select("example_id", "prompt", "response").iter_slices(ROWS_AT_ONCE):
+    for rows in _with_defaults(frame).iter_slices(ROWS_AT_ONCE):
         prompts = _prompt_ids(rows["prompt"].to_list(), tokenizer)
-        responses = rows["response"].to_list()
-        encoded = tokenizer(
-            responses, add_special_tokens=False, return_offsets_mapping=spans is not None, verbose=False
-        )
-        offsets = encoded["offset_mapping"] if spans is not None else [None] * len(responses)
-        for row in zip(rows["example_id"], prompts, responses, encoded["input_ids"], offsets, strict=True):
-            yield _example(*row, tokenizer.eos_token_id, spans)
+        for row, prompt, (ids, offsets) in zip(
+            rows.iter_rows(named=True), prompts, _response_ids(rows, tokenizer, spans), strict=True
+        ):
+            example = _example(row, prompt, ids, offsets, tokenizer.eos_token_id, spans)
+            yield _masked(example, row["masked"], len(prompt), offsets) if row["masked"] else example
+
+
+def _with_defaults(frame: pl.DataFrame) -> pl.DataFrame:
+    columns = {"weight": pl.Float32(), "masked": RANGES}
+    missing = [
+        pl.lit(None, dtype=kind).alias(name) for name, kind in columns.items() if name not in frame.columns
+    ]
+    return frame.with_columns(missing).select("example_id", "prompt", "response", *columns)
+
+
+def _response_ids(
+    rows: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, spans: Rule | None
+) -> Iterator[tuple[list[int], Offsets | None]]:
+    """Return tokens of each response, and the characters of each if they are needed."""
+    needed = spans is not None or rows["masked"].is_not_null().any()
+    encoded = tokenizer(
+        rows["response"].to_list(), add_special_tokens=False, return_offsets_mapping=needed, verbose=False
+    )
+    offsets = encoded["offset_mapping"] if needed else [None] * len(rows)
+    yield from zip(encoded["input_ids"], offsets, strict=True)
 
 
 def prompt_ids(prompt: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -63,14 +88,29 @@ def prompt_ids(prompt: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def token_counter(
     tokenizer: PreTrainedTokenizerBase,
 ) -> Callable[[pl.DataFrame], Iterator[tuple[int, int]]]:
-    """Return a function giving per row the tokens of prompt and scored response (none if it is empty)."""
+    """Return a function giving per row the tokens of prompt and scored response (none if it is empty).
+
+    They are those that `render` gives, counted without making lists of them: several times faster.
+    """
 
     def count(frame: pl.DataFrame) -> Iterator[tuple[int, int]]:
-        for example, response in zip(render(frame, tokenizer, spans=None), frame["response"], strict=True):
-            scored = int(example.scored.sum())
-            yield len(example) - scored, scored if response else 0
+        for rows in frame.select("prompt", "response").iter_slices(ROWS_AT_ONCE):
+            texts, begin = _prompt_texts(rows["prompt"].to_list(), tokenizer)
+            prompts = _token_counts(texts, tokenizer)
+            responses = _token_counts(rows["response"].to_list(), tokenizer)
+            for prompt, response, text in zip(prompts, responses, rows["response"], strict=True):
+                yield len(begin) + prompt, response + 1 if text else 0  # the end is scored too
 
     return count
+
+
+def _token_counts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    if not tokenizer.is_fast:
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # which a tokenizer's file may ask for; its own call undoes it as well
+    backend.no_padding()
+    return [len(encoded) for encoded in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def token_spans(
@@ -99,33 +139,38 @@ def token_spans(
 
 
 def _prompt_ids(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    if tokenizer.chat_template is not None:
-        texts = [
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-            )
-            for prompt in prompts
-        ]
-        begin: list[int] = []  # the template writes its own
-    else:
-        texts = [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
-        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    texts, begin = _prompt_texts(prompts, tokenizer)
     return [begin + ids for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
+def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], list[int]]:
+    """Return prompts as they are put to the model, and the tokens that begin each of them."""
+    if tokenizer.chat_template is not None:
+        texts = [
+            str(
+                tokenizer.apply_chat_template(
+                    [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
+                )
+            )
+            for prompt in prompts
+        ]
+        return texts, []  # the template writes its own
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts], begin
+
+
 def _example(
-    example_id: str,
+    row: Mapping[str, Any],
     prompt: list[int],
-    response: str,
     ids: list[int],
-    offsets: Iterable[tuple[int, int]] | None,
+    offsets: Offsets | None,
     end: int,
     rule: Rule | None,
 ) -> TokenizedExample:
     first, length = len(prompt), len(prompt) + len(ids) + 1
     inner = [(0, len(ids), "response")]
     if rule is not None and offsets is not None and ids:
-        inner = token_spans(segment(response, rule), list(offsets))
+        inner = token_spans(segment(row["response"], rule), offsets)
     # The end-of-text token belongs to the last span.
     inner[-1] = (inner[-1][0], len(ids) + 1, inner[-1][2])
     scored = torch.zeros(length, dtype=torch.bool)
@@ -134,5 +179,17 @@ def _example(
         torch.tensor([*prompt, *ids, end], dtype=torch.int64),
         scored,
         (Span(0, first, "prompt"), *(Span(first + start, first + stop, kind) for start, stop, kind in inner)),
-        example_id,
+        row["example_id"],
+        1.0 if row["weight"] is None else row["weight"],
     )
+
+
+def _masked(
+    example: TokenizedExample, ranges: Sequence[Mapping[str, int]], first: int, offsets: Offsets | None
+) -> TokenizedExample:
+    """Unscore the tokens of the response, which begins at token `first`, that begin in one of the ranges."""
+    scored = example.scored.clone()
+    for token, (begin, _) in enumerate(offsets or ()):
+        if any(piece["start"] <= begin < piece["stop"] for piece in ranges):
+            scored[first + token] = False
+    return replace(example, scored=scored)

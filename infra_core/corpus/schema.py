@@ -54,12 +54,42 @@ SCREEN: Schema = {
 }
 """Global table by `example_id`: rows that a global look found wanting. `suspect` rows are kept."""
 
+RANGES = pl.List(pl.Struct({"start": pl.Int32(), "stop": pl.Int32()}))
+"""Stretches of a response in characters, half open."""
+
 MIXTURE: Schema = {
     **CORPUS,
-    "origin": pl.String(),  # kept | swapped_in
-    "replaces": pl.String(),  # example_id of the row that left for it, or null
+    "origin": pl.String(),  # kept | swapped_in | edited
+    "replaces": pl.String(),  # example_id of the row that left for it, or that it was cut from; or null
     "reason": pl.String(),
+    "weight": pl.Float32(),  # its loss counts so often; null: once
+    "masked": RANGES,  # stretches of the response that carry no loss; null: none
+    "band": pl.String(),  # as in RATINGS
+    "tokens": pl.Int32(),  # prompt and response
+    "scored_tokens": pl.Int32(),  # of the response, without what is masked
 }
+
+LEFT: Schema = {
+    "example_id": pl.String(),
+    "domain": pl.String(),
+    "source": pl.String(),
+    "band": pl.String(),
+    "tokens": pl.Int32(),
+    "reason": pl.String(),
+    "replaced_by": pl.String(),  # example_id of the row that came for it, or null
+}
+"""Rows of the corpus that are not in a mixture, each once for every time it is in the corpus."""
+
+DIRECTIONS: Schema = {
+    "domain": pl.String(),
+    "out_of": pl.String(),  # the band whose rows help least; null where the difference is not clear
+    "into": pl.String(),  # the band whose rows help most
+    "gain": pl.Float64(),  # benefit of the one beyond the other; see `mixture.evidence`
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "unit": pl.String(),  # that it is of: row | token
+}
+"""What influence says a flip should move."""
 
 QUERY: Schema = {
     "query_id": pl.String(),

@@ -42,6 +42,7 @@ class Source(Params):
     mapping: ColumnMapping = ColumnMapping()
     license: str | None = None
     rows: Count | None = None  # the first n rows of each file; all by default
+    family: Name | None = None  # the collection it is from, which other sources may share; itself by default
 
     @model_validator(mode="after")
     def _pinned(self) -> "Source":
@@ -50,8 +51,8 @@ class Source(Params):
         return self
 
     def placeless(self) -> "Source":
-        """Return the same source without its address and the revision that pins what lies there."""
-        return self.model_copy(update={"uri": "", "revision": None})
+        """Return the same source without what its rows do not hang on: where they are, and its family."""
+        return self.model_copy(update={"uri": "", "revision": None, "family": None})
 
 
 class CleanParams(Params):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from infra_core.errors import RequestError
 from infra_core.recipe.data import Source
+from infra_core.recipe.mixture import MixtureRule, Prune
 from infra_core.recipe.model import ScratchBase
 from infra_core.recipe.recipe import Recipe
 
@@ -52,11 +53,17 @@ def rehearsal(recipe: Recipe) -> Recipe:
                 update={"objective": "reference", "tasks": _referenced(recipe), "questions": QUESTIONS}
             ),
             "factors": recipe.factors.model_copy(update={"sequences": ROWS}),
+            "mixtures": {name: _of_references(rule) for name, rule in recipe.mixtures.items()},
             "evaluate": recipe.evaluate.model_copy(
                 update={"questions": QUESTIONS, "max_new_tokens": TOKENS, "draws": 1, "pass_at": ()}
             ),
         }
     )
+
+
+def _of_references(rule: MixtureRule) -> MixtureRule:
+    """Return a rule that reference answers can decide: nothing is lost where nothing was asked."""
+    return rule.model_copy(update={"by": "correct"}) if isinstance(rule, Prune) else rule
 
 
 def _referenced(recipe: Recipe) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infra_core.corpus.schema import CORPUS, MIXTURE, RATINGS, SCREEN
 from infra_core.errors import DataError, RequestError
 from infra_core.mixture import composition, mix
-from infra_core.recipe import Flip, KeepAll, MixParams, RandomSwap
+from infra_core.recipe import Flip, KeepAll, MixParams, Random
 
 BANDS = ("easy", "medium", "hard", None)
 
@@ -70,7 +70,7 @@ def flip(match="tokens", seed=0, **fields):
 
 def control(match="tokens", seed=0, **fields):
     like = Flip(kind="flip", match=match, **fields)
-    return MixParams(rule=RandomSwap(kind="random", match=match), size_of=like, seed=seed)
+    return MixParams(rule=Random(kind="random"), like=like, seed=seed)
 
 
 rows = st.lists(
@@ -225,9 +225,9 @@ def test_a_row_without_rating_is_named():
 def test_a_control_without_a_size_is_refused():
     """The control of nothing is no control."""
     corpus, reserve, ratings = world([("math", "easy", 9)], [])
-    with pytest.raises(RequestError, match="no flip whose size"):
+    with pytest.raises(RequestError, match="no rule whose size"):
         mix(
-            MixParams(rule=RandomSwap(kind="random", match="rows"), seed=0),
+            MixParams(rule=Random(kind="random"), seed=0),
             corpus,
             reserve,
             ratings,
@@ -241,7 +241,7 @@ def test_composition_counts_what_is_kept_and_what_came_in():
         [("math", "easy", 9)] * 4 + [("code", None, 5)], [("math", "hard", 9)] * 2
     )
     made = mix(flip("rows"), corpus, reserve, ratings, screened())
-    assert composition(made, ratings).rows() == [
+    assert composition(made).rows() == [
         ("code", None, "kept", 1, 5),
         ("math", "easy", "kept", 2, 18),
         ("math", "hard", "swapped_in", 2, 18),
