@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from infra_core.recipe import KeepAll, MixParams, Recipe
+from infra_core.recipe import Recipe
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
@@ -48,6 +48,7 @@ class Found:
     keep_all: Artifact
     checkpoint: Artifact
     queries: Artifact
+    factors: Artifact
     scores: Artifact
 
     def for_report(self) -> dict[str, Any]:
@@ -92,8 +93,7 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     """Find which examples, spans and tokens teach the model."""
     drawn, started = start(given, ctx)
     data = gather(given, ctx, drawn)
-    everything = MixParams(rule=KeepAll(kind="keep_all"), seed=given.seed)
-    keep_all = mix(ctx, label="keep_all", **data.pools(), params=everything)
+    keep_all = mix(ctx, label="keep_all", **data.pools(), evidence={}, params=given.mixing("keep_all"))
     first = given.train.run(derive_seed(given.seed, "train", 0))
     checkpoint = train(ctx, label="keep_all 0", base=started, corpus=keep_all, params=first)
     queries = collect_queries(
@@ -106,12 +106,26 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": keep_all, "params": given.factors}
     eigenbasis = fit_eigenbasis(ctx, **fitted_on)
     factors = fit_factors(ctx, **fitted_on, eigenbasis=eigenbasis)
-    scores = score(
+    scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
+    return Found(data, started, keep_all, checkpoint, queries, factors, scores)
+
+
+def scored(
+    given: Recipe,
+    ctx: RunContext,
+    label: str,
+    checkpoint: Artifact,
+    pool: Artifact | None,
+    factors: Artifact,
+    queries: Artifact,
+) -> Artifact:
+    """Score the rows of a pool."""
+    return score(
         ctx,
+        label=label,
         checkpoint=checkpoint,
-        corpus=data.corpus,
+        corpus=pool,
         factors=factors,
         queries=queries,
         params=given.scores,
     )
-    return Found(data, started, keep_all, checkpoint, queries, scores)

@@ -9,10 +9,11 @@ from prefect import flow
 from prefect.states import Failed
 
 from flows.attribute import Found, attribute
+from flows.evidence import gather_evidence
 from flows.outcome import outcome
 from flows.plan import plan_line, plan_recipe
 from infra_core.errors import InfraError, RequestError
-from infra_core.recipe import MixParams, Recipe
+from infra_core.recipe import Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
@@ -98,9 +99,11 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
 def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
     """Return every arm's mixture by name, the untouched corpus first."""
     mixtures = {"keep_all": found.keep_all}
-    for name, rule in given.mixtures.items():
-        params = MixParams(rule=rule, size_of=given.sized_like(rule), seed=given.seed)
-        mixtures[name] = mix(ctx, label=name, **found.data.pools(), params=params)
+    known = gather_evidence(given, ctx, found)
+    for arm in given.mixtures:
+        params = given.mixing(arm)
+        evidence = {kind: known[kind] for kind in params.evidence}
+        mixtures[arm] = mix(ctx, label=arm, **found.data.pools(), evidence=evidence, params=params)
     return mixtures
 
 

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus.example import Span, TokenizedExample
-from infra_core.corpus.schema import RANGES
+from infra_core.corpus.schema import RANGES, SPANS
 from infra_core.corpus.segment import CharSpan, Rule, segment
 from infra_core.errors import DataError
 
@@ -58,6 +58,24 @@ def render(
         ):
             example = _example(row, prompt, ids, offsets, tokenizer.eos_token_id, spans)
             yield _masked(example, row["masked"], len(prompt), offsets) if row["masked"] else example
+
+
+def spans_of(frame: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, rule: Rule) -> pl.DataFrame:
+    """Return one row a span of the response, as `render` divides it: schema SPANS.
+
+    Characters are cut where tokens begin, so that masking them masks the tokens of the span and no other.
+    """
+    found = []
+    for rows in _with_defaults(frame).iter_slices(ROWS_AT_ONCE):
+        texts = rows.select("example_id", "response").iter_rows()
+        for (name, text), (ids, offsets) in zip(texts, _response_ids(rows, tokenizer, rule), strict=True):
+            spans = token_spans(segment(text, rule), offsets or ()) if ids else []
+            edges = [0, *((offsets or ())[start][0] for start, _, _ in spans[1:]), len(text)]
+            found += [
+                (name, number, kind, *edges[number - 1 : number + 1], stop - start, number == len(spans))
+                for number, (start, stop, kind) in enumerate(spans, 1)
+            ]
+    return pl.DataFrame(found, schema=pl.Schema(SPANS), orient="row")
 
 
 def _with_defaults(frame: pl.DataFrame) -> pl.DataFrame:

@@ -57,6 +57,17 @@ SCREEN: Schema = {
 RANGES = pl.List(pl.Struct({"start": pl.Int32(), "stop": pl.Int32()}))
 """Stretches of a response in characters, half open."""
 
+SPANS: Schema = {
+    "example_id": pl.String(),
+    "span": pl.Int32(),  # 1 is the first of the response
+    "kind": pl.String(),  # text | code
+    "start": pl.Int32(),  # characters of the response
+    "stop": pl.Int32(),
+    "tokens": pl.Int32(),
+    "last": pl.Boolean(),
+}
+"""One row a span of a response, in the order of `SCORES.spans`, whose entry 0 is the prompt."""
+
 MIXTURE: Schema = {
     **CORPUS,
     "origin": pl.String(),  # kept | swapped_in | edited
@@ -145,6 +156,11 @@ LIKELIHOODS: Schema = {
     "difficulty": pl.Float32(),
     "nll": pl.Float32(),  # nats, summed over the reference response's tokens
     "scored_tokens": pl.Int32(),
+}
+
+NEARNESS: Schema = {
+    "example_id": pl.String(),
+    "cosines": pl.List(pl.Float32()),  # with each query that is part of some f, in their order
 }
 
 EVALUATION: Schema = {

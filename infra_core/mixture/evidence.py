@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from infra_core.corpus.schema import Schema
+from infra_core.corpus.schema import SPANS, Schema
 from infra_core.errors import DataError
 from infra_core.mixture.pools import Pools
 
@@ -29,18 +29,8 @@ BENEFIT: Schema = {
     "benefit": pl.Float64(),
 }
 
-SPANS: Schema = {
-    "example_id": pl.String(),
-    "span": pl.Int32(),  # 1 is the first of the response
-    "kind": pl.String(),  # text | code
-    "start": pl.Int32(),  # characters of the response
-    "stop": pl.Int32(),
-    "tokens": pl.Int32(),
-    "last": pl.Boolean(),
-    "group": pl.String(),
-    "influence": pl.Float64(),
-}
-"""One row a span of the response and query group."""
+SPAN_INFLUENCE: Schema = {**SPANS, "group": pl.String(), "influence": pl.Float64()}
+"""One row a span of a response and query group."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ class Evidence:
     query_domains
         Of each entry of `cosines`.
     spans
-        Schema SPANS, of corpus rows.
+        Schema SPAN_INFLUENCE, of corpus rows.
     """
 
     influence: pl.DataFrame | None = None
@@ -128,11 +118,10 @@ def span_benefits(spans: pl.DataFrame, influence: pl.DataFrame, pools: Pools, to
     if toward == "own":
         known = known.filter(pl.col("group").str.split("/").list.first() == pl.col("domain"))
     turned = pl.when(_is_lost()).then(-pl.col("influence")).otherwise("influence") / pl.col("size")
-    names = [name for name in SPANS if name not in {"group", "influence"}]
     return (
         known
         .join(_sizes(influence), on="group", how="left", maintain_order="left")
-        .group_by("domain", *names, maintain_order=True)
+        .group_by("domain", *SPANS, maintain_order=True)
         .agg(benefit=turned.sum())
     )
 

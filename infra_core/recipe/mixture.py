@@ -168,7 +168,7 @@ COPIES: Mapping[str, frozenset[str]] = {
 
 EvidenceKind = Literal[
     "scores", "reserve_scores", "identity", "reserve_identity", "perplexity", "reserve_perplexity",
-    "embeddings", "reserve_embeddings", "query_embeddings", "tokenizer",
+    "nearness", "reserve_nearness", "queries", "tokenizer",
 ]  # fmt: skip
 """What a rule may want to know beside difficulty, length and verdicts of the screen."""
 
@@ -225,8 +225,9 @@ class MixParams(Params):
         if isinstance(rule, Perplexity):
             wanted |= {"perplexity", "reserve_perplexity"} if self.moves_in else {"perplexity"}
         if isinstance(rule, Rds):
-            wanted |= {"embeddings", "query_embeddings"}
-            wanted |= {"reserve_embeddings"} if self.moves_in else set()
+            wanted |= {"nearness", "queries"}
+            if self.moves_in:
+                wanted.add("reserve_nearness")
         if isinstance(copied, Spans):
             wanted.add("tokenizer")
         return frozenset(wanted)

@@ -74,12 +74,11 @@ class ReportInputs:
         return [arm for arm in self.answers if arm in self.mixtures and arm != BASELINE]
 
     def controls(self, arm: str) -> list[str]:
-        """Return the random arms that copy the size of `arm`."""
-        rules = self.recipe.mixtures
+        """Return the controls of `arm`: the arms that copy its size."""
         return [
             name
-            for name, rule in rules.items()
-            if name in self.answers and arm in rules and self.recipe.sized_like(rule) is rules[arm]
+            for name in self.recipe.mixtures
+            if name in self.answers and self.recipe.copied_by(name) == arm
         ]
 
     def seed(self, *names: str) -> int:

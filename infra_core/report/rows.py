@@ -80,7 +80,7 @@ def mixtures(inputs: ReportInputs, figures: Figures) -> list[str]:
     """Return each mixture's rows and tokens by domain and band, beside the untouched corpus."""
     arms = [BASELINE, *inputs.changed]
     totals = {
-        arm: composition(inputs.mixtures[arm], inputs.ratings)
+        arm: composition(inputs.mixtures[arm])
         .group_by("domain", "band")
         .agg(pl.col("rows").sum(), pl.col("tokens").sum())
         for arm in arms

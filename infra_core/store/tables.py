@@ -1,11 +1,14 @@
 """Parquet parts ↔ polars. The schema is given by the caller, who knows what the table means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
 
 from infra_core.errors import DataError
 from infra_core.store.artifact import Artifact
@@ -15,6 +18,7 @@ from infra_core.store.workdir import WorkDir
 Schema = Mapping[str, Any]  # column → polars type; beartype refuses `pl.DataType` as a hint
 
 ROW_GROUP = 65_536  # fixed, so that equal tables are equal bytes
+STREAMED_ROW_GROUP = 2048  # of tables whose rows are texts, and may be long ones
 
 
 def write_table(out: WorkDir, name: str, frame: pl.DataFrame, schema: Schema) -> None:
@@ -28,6 +32,44 @@ def write_table(out: WorkDir, name: str, frame: pl.DataFrame, schema: Schema) ->
     _check(name, frame.schema, schema)
     with out.open(name) as file:
         frame.select(list(schema)).write_parquet(file, compression="zstd", row_group_size=ROW_GROUP)
+
+
+@contextmanager
+def table_writer(out: WorkDir, name: str, schema: Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Open the Parquet part `name` for rows that do not fit in memory together; yield what appends a frame.
+
+    The same rows are the same bytes, however they were divided into frames.
+
+    Raises
+    ------
+    DataError
+        Naming the part and the column, if a frame has a column missing, unknown or of another type.
+    """
+    columns = _as_arrow(pl.DataFrame(schema=dict(schema))).schema
+    waiting: list[pl.DataFrame] = []
+    size = 0
+    with out.open(name) as file, ParquetWriter(file, columns, compression="zstd") as writer:
+
+        def append(frame: pl.DataFrame) -> None:
+            nonlocal waiting, size
+            _check(name, frame.schema, schema)
+            waiting.append(frame.select(list(schema)))
+            size += len(frame)
+            if size < STREAMED_ROW_GROUP:
+                return
+            together = pl.concat(waiting)
+            size %= STREAMED_ROW_GROUP
+            whole = len(together) - size
+            writer.write_table(_as_arrow(together[:whole]), row_group_size=STREAMED_ROW_GROUP)
+            waiting = [together[whole:]]
+
+        yield append
+        if size:
+            writer.write_table(_as_arrow(pl.concat(waiting)), row_group_size=STREAMED_ROW_GROUP)
+
+
+def _as_arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def read_table(store: ArtifactStore, artifact: Artifact, name: str, schema: Schema) -> pl.DataFrame:
