@@ -106,29 +106,24 @@ def prompt_ids(prompt: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def token_counter(
     tokenizer: PreTrainedTokenizerBase,
 ) -> Callable[[pl.DataFrame], Iterator[tuple[int, int]]]:
-    """Return a function giving per row the tokens of prompt and scored response (none if it is empty).
+    """Return a function giving per row the tokens of prompt and scored response (none if it is empty)."""
 
-    They are those that `render` gives, counted without making lists of them: several times faster.
-    """
+    def lengths(texts: list[str]) -> list[int]:
+        if not tokenizer.is_fast:
+            return [
+                len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            ]
+        # Several times faster than the call, which makes lists of what is only counted.
+        return list(map(len, tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
 
     def count(frame: pl.DataFrame) -> Iterator[tuple[int, int]]:
         for rows in frame.select("prompt", "response").iter_slices(ROWS_AT_ONCE):
-            texts, begin = _prompt_texts(rows["prompt"].to_list(), tokenizer)
-            prompts = _token_counts(texts, tokenizer)
-            responses = _token_counts(rows["response"].to_list(), tokenizer)
-            for prompt, response, text in zip(prompts, responses, rows["response"], strict=True):
-                yield len(begin) + prompt, response + 1 if text else 0  # the end is scored too
+            begin, texts = _prompt_texts(rows["prompt"].to_list(), tokenizer)
+            asked, said = lengths(texts), lengths(rows["response"].to_list())
+            for prompt, response, text in zip(asked, said, rows["response"], strict=True):
+                yield len(begin) + prompt, response + 1 if text else 0
 
     return count
-
-
-def _token_counts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    if not tokenizer.is_fast:
-        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # which a tokenizer's file may ask for; its own call undoes it as well
-    backend.no_padding()
-    return [len(encoded) for encoded in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def token_spans(
@@ -157,24 +152,18 @@ def token_spans(
 
 
 def _prompt_ids(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    texts, begin = _prompt_texts(prompts, tokenizer)
+    begin, texts = _prompt_texts(prompts, tokenizer)
     return [begin + ids for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
-def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], list[int]]:
-    """Return prompts as they are put to the model, and the tokens that begin each of them."""
-    if tokenizer.chat_template is not None:
-        texts = [
-            str(
-                tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-                )
-            )
-            for prompt in prompts
-        ]
-        return texts, []  # the template writes its own
-    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts], begin
+def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[str]]:
+    """Return the ids that every prompt begins with, and the text of each behind them."""
+    if tokenizer.chat_template is None:
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return begin, [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    # The template writes its own beginning.
+    return [], tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
 
 
 def _example(
