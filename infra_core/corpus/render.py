@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -162,8 +162,8 @@ def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tup
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         return begin, [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
     turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
-    # The template writes its own beginning.
-    return [], tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return [], cast(list[str], texts)  # the template writes its own beginning
 
 
 def _example(
