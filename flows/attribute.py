@@ -1,5 +1,6 @@
 """attribute: from raw corpus to influence scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from infra_core.recipe import Recipe
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
+from tasks.attempt import AttemptRun, attempt
 from tasks.base import base, pinned
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.fit_eigenbasis import fit_eigenbasis
@@ -73,8 +75,8 @@ def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
     return drawn, train(ctx, label="base", base=drawn, corpus=corpus, params=params)
 
 
-def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
-    """Ingest every pool and look at all of them at once."""
+def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact, started: Artifact) -> Data:
+    """Ingest every pool and look at all of them at once; `started` tries problems, if that is asked for."""
     clean = given.corpus.clean
     counts = counting(clean, tokenizer)
     held = catalogued(given.corpus.sources, clean, need_response=True)
@@ -91,14 +93,36 @@ def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
         reserve=reserve,
         benchmarks=benchmarks,
         screen=screen(ctx, **pools, params=given.screen),
-        ratings=rate_difficulty(ctx, **pools, base=tokenizer, params=given.difficulty),
+        ratings=rate_difficulty(
+            ctx,
+            **pools,
+            base=tokenizer,
+            attempts=try_problems(given, ctx, pools, started),
+            params=given.difficulty,
+        ),
     )
+
+
+def try_problems(
+    given: Recipe, ctx: RunContext, pools: Mapping[str, Artifact | None], started: Artifact
+) -> dict[str, Artifact]:
+    """Have the model that fine-tuning starts from try the problems of all pools, if difficulty is that."""
+    tried = given.difficulty.tried
+    if tried is None:
+        return {}
+    params = AttemptRun.of(given, tried)
+    named = {"corpus": pools["corpus"], "reserve": pools["reserve"], "benchmark": pools["benchmarks"]}
+    return {
+        name: attempt(ctx, label=name, checkpoint=started, corpus=pool, params=params)
+        for name, pool in named.items()
+        if pool is not None
+    }
 
 
 def attribute(given: Recipe, ctx: RunContext) -> Found:
     """Find which examples, spans and tokens teach the model."""
     drawn, started = start(given, ctx)
-    data = gather(given, ctx, drawn)
+    data = gather(given, ctx, drawn, started)
     keep_all = mix(ctx, label="keep_all", **data.pools(), evidence={}, params=given.mixing("keep_all"))
     first = given.train.run(derive_seed(given.seed, "train", 0))
     checkpoint = train(ctx, label="keep_all 0", base=started, corpus=keep_all, params=first)

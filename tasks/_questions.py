@@ -1,7 +1,7 @@
 """Benchmark questions: which are asked as queries, which as exam, and how they are answered."""
 
 from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Literal, Self
 
 import polars as pl
@@ -14,7 +14,7 @@ from infra_core.evaluation.definitions import DEFAULT_TASK, definition
 from infra_core.evaluation.generation import Backend, transformers_backend, vllm_backend
 from infra_core.evaluation.harness import Sampling, sample_answers
 from infra_core.lm.load import load_tokenizer
-from infra_core.recipe import AskParams, Judge, Params, Recipe
+from infra_core.recipe import AskParams, DrawParams, Judge, Params, Recipe
 from infra_core.recipe.params import Fraction
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
@@ -117,32 +117,38 @@ class Answering:
         return load_checkpoint(self.ctx, self.checkpoint)
 
     def answers(self, questions: pl.DataFrame, task: str, run: AskedRun, how: AskParams) -> pl.DataFrame:
-        """Return answers of schema ANSWERS, drawn as `how` says and judged as `run` says."""
+        """Return answers of schema ANSWERS, drawn as `how` says and judged as `run` says; remember them."""
         name = f"{self.prefix}-{task}.parquet"
         if self.out.pending([name]):
-            sampling = Sampling(
-                how.draws,
-                how.temperature,
-                how.max_new_tokens,
-                how.seed,
-                how.top_p,
-                run.asked[task].definition,
-            )
-            with progress(f"{self.prefix} {task}") as update:
-                answers = sample_answers(
-                    self._backend(how),
-                    questions,
-                    task=task,
-                    judge=run.judges[task],
-                    sampling=sampling,
-                    remember=partial(self._remember, task),
-                    progress=update,
-                )
+            sampling = sampling_of(how, how.seed, run.asked[task].definition)
+            answers = self.judged(questions, task, run.judges[task], sampling, how.backend)
             write_table(self.out, name, answers, ANSWERS)
         return reread_table(self.out, name, ANSWERS)
 
-    def _backend(self, how: AskParams) -> Backend:
-        if how.backend == "vllm":
+    def judged(
+        self,
+        questions: pl.DataFrame,
+        task: str,
+        judge: Judge,
+        sampling: Sampling,
+        backend: str,
+        under: str = "",
+    ) -> pl.DataFrame:
+        """Draw answers and judge them; draws are remembered in parts, under the task's name or another."""
+        with progress(f"{self.prefix} {under or task}") as update:
+            return sample_answers(
+                self._backend(backend),
+                questions,
+                task=task,
+                judge=judge,
+                sampling=sampling,
+                remember=partial(self._remember, under or task),
+                progress=update,
+            )
+
+    @cache  # noqa: B019 - one or two, and they live as long as this
+    def _backend(self, name: str) -> Backend:
+        if name == "vllm":
             folder = model_folder(self.ctx, self.checkpoint)
             return vllm_backend(folder, load_tokenizer(folder))
         return transformers_backend(*self.model)
@@ -152,3 +158,8 @@ class Answering:
         if self.out.pending([name]):
             write_table(self.out, name, make(), DRAWS)
         return reread_table(self.out, name, DRAWS)
+
+
+def sampling_of(how: DrawParams, seed: int, definition: str = DEFAULT_TASK) -> Sampling:
+    """Return how answers are drawn, as the harness is told."""
+    return Sampling(how.draws, how.temperature, how.max_new_tokens, seed, how.top_p, definition)

@@ -51,6 +51,22 @@ RATINGS: Schema = {
 }
 """Global table by `example_id`: what is known of a row beside its text."""
 
+PASS_RATES: Schema = {
+    "example_id": pl.String(),
+    "pass_rate": pl.Float32(),  # fraction of the model's own draws that were right
+    "draws": pl.Int32(),
+}
+"""Row-local: how often the model solves a row's problem, where there is something to judge an answer by."""
+
+AGREEMENT: Schema = {
+    "domain": pl.String(),
+    "spearman": pl.Float64(),  # of label and 1 − pass rate
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "n_examples": pl.Int32(),
+    "n_problems": pl.Int32(),  # clusters of the interval
+}
+
 SCREEN: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve

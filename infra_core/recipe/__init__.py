@@ -1,6 +1,7 @@
 """Everything that decides the numbers of a run; one file a run, one class a stage."""
 
 from infra_core.recipe.data import (
+    AttemptParams,
     Benchmark,
     CleanParams,
     ColumnMapping,
@@ -11,7 +12,7 @@ from infra_core.recipe.data import (
     ScreenParams,
     Source,
 )
-from infra_core.recipe.evaluation import AskParams, EvaluateParams
+from infra_core.recipe.evaluation import AskParams, DrawParams, EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
 from infra_core.recipe.mixture import (
     AnyControl,
@@ -48,12 +49,14 @@ from infra_core.recipe.recipe import Recipe
 __all__ = [
     "AnyControl",
     "AskParams",
+    "AttemptParams",
     "BaseSection",
     "Benchmark",
     "CleanParams",
     "ColumnMapping",
     "Control",
     "CorpusParams",
+    "DrawParams",
     "EvaluateParams",
     "FactorParams",
     "Flip",

@@ -1,9 +1,10 @@
 """Where rows come from and what is asked of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from infra_core.recipe.evaluation import DrawParams, Temperature
 from infra_core.recipe.params import Count, Fraction, Name, Params
 
 Judge = Literal["math", "code", "choice", "exact"]
@@ -112,12 +113,40 @@ class ScreenParams(Params):
     prefer: tuple[Better, ...] = ("judged", "labelled", "source")
 
 
-class RateParams(Params):
-    """Difficulty bands by quantile within a domain."""
+class AttemptParams(DrawParams):
+    """How often the model before fine-tuning tries a problem, to see how hard it is."""
 
-    method: Literal["label"] = "label"
-    unlabelled: Literal["response_length"] | None = None  # for domains whose corpus carries no label at all
+    draws: Count = 8
+    temperature: Temperature = 0.7
+
+
+class RateParams(Params):
+    """Difficulty, and its bands by quantile within a domain. A bare word is its method."""
+
+    method: Literal["label", "pass_rate"] = "label"
+    unlabelled: Literal["response_length", "pass_rate"] | None = None  # for domains without any label
+    attempts: AttemptParams | None = None  # by default eight short ones
     bands: tuple[Fraction, Fraction] = (1 / 3, 2 / 3)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_alone(cls, given: Any) -> Any:
+        return {"method": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _attempts_are_asked_for(self) -> "RateParams":
+        if self.attempts is not None and self.tried is None:
+            raise ValueError(
+                "difficulty.attempts are for method or unlabelled pass_rate; ask for one, or remove them"
+            )
+        return self
+
+    @property
+    def tried(self) -> AttemptParams | None:
+        """How the model tries problems; None where nothing is rated by that."""
+        if "pass_rate" not in {self.method, self.unlabelled}:
+            return None
+        return self.attempts or AttemptParams()
 
 
 class Benchmark(Source):

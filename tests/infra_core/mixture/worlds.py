@@ -41,11 +41,11 @@ def pool(name, rows):
 
 
 def screened(*rows):
-    return pl.DataFrame(
-        [(i, where, verdict, matched, "x", 1.0) for i, where, verdict, matched in rows],
-        schema=dict(SCREEN),
-        orient="row",
-    )
+    given = [
+        {"example_id": i, "pool": where, "verdict": verdict, "matched": matched, "matched_source": "x"}
+        for i, where, verdict, matched in rows
+    ]
+    return pl.DataFrame([{name: row.get(name) for name in SCREEN} for row in given], schema=dict(SCREEN))
 
 
 def world(corpus_rows, reserve_rows):
