@@ -59,11 +59,15 @@ class Found:
         return {**pools, "queries": self.queries, "scores": self.scores}
 
 
-def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
-    """Return the untrained base (whose tokenizer counts) and the base that training starts from."""
-    drawn = base(ctx, params=pinned(given.base.model))
+def untrained(given: Recipe, ctx: RunContext) -> Artifact:
+    """Return the model that a recipe begins with, whose tokenizer counts."""
+    return base(ctx, params=pinned(given.base.model))
+
+
+def start(given: Recipe, ctx: RunContext, drawn: Artifact) -> Artifact:
+    """Return the model that fine-tuning starts from: the one drawn, or that after its own training."""
     if given.base.train is None:
-        return drawn, drawn
+        return drawn
     clean = given.corpus.clean
     corpus = ingest(
         ctx,
@@ -72,7 +76,7 @@ def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
         params=catalogued(given.base.sources, clean, need_response=True),
     )
     params = given.base.train.run(derive_seed(given.seed, "base"))
-    return drawn, train(ctx, label="base", base=drawn, corpus=corpus, params=params)
+    return train(ctx, label="base", base=drawn, corpus=corpus, params=params)
 
 
 def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact, started: Artifact) -> Data:
@@ -121,7 +125,8 @@ def try_problems(
 
 def attribute(given: Recipe, ctx: RunContext) -> Found:
     """Find which examples, spans and tokens teach the model."""
-    drawn, started = start(given, ctx)
+    drawn = untrained(given, ctx)
+    started = start(given, ctx, drawn)
     data = gather(given, ctx, drawn, started)
     keep_all = mix(ctx, label="keep_all", **data.pools(), evidence={}, params=given.mixing("keep_all"))
     first = given.train.run(derive_seed(given.seed, "train", 0))

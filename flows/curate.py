@@ -9,9 +9,9 @@ from prefect import flow
 from prefect.states import Failed
 
 from flows.attribute import Found, attribute
-from flows.evidence import gather_evidence
+from flows.evidence import gather_evidence, mix_arm
 from flows.outcome import outcome
-from flows.plan import plan_line, plan_recipe
+from flows.plan import as_planned
 from infra_core.errors import InfraError, RequestError
 from infra_core.recipe import Recipe
 from infra_core.recipe.rehearsal import rehearsal
@@ -20,7 +20,6 @@ from infra_core.store.artifact import Artifact
 from infra_core.training.place import Sharding
 from tasks._stage import RunContext
 from tasks.evaluate import ExamRun, evaluate
-from tasks.mix import mix
 from tasks.report import ReportRun, report
 from tasks.train import train
 
@@ -67,9 +66,7 @@ def curate(
         here = replace(RunContext.here(store, device, processes), sharding=sharding, at_once=at_once)
         _require_a_processor(here)
         # What is not divided weighs on each device as if it were alone.
-        planned = plan_recipe(given, devices=processes if sharding == "fsdp" else 1, device=here.device)
-        logger.info(plan_line(planned))
-        ctx = replace(here, micro_batch_tokens=planned.batch, recompute=planned.recompute)
+        ctx = as_planned(given, here, devices=processes if sharding == "fsdp" else 1)
         final = run_stages(given, ctx)
     except InfraError as error:  # meant for people: a state with a message, not a traceback
         return Failed(message=str(error), data=error)
@@ -98,13 +95,9 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
 
 def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
     """Return every arm's mixture by name, the untouched corpus first."""
-    mixtures = {"keep_all": found.keep_all}
-    known = gather_evidence(given, ctx, found)
-    for arm in given.mixtures:
-        params = given.mixing(arm)
-        evidence = {kind: known[kind] for kind in params.evidence}
-        mixtures[arm] = mix(ctx, label=arm, **found.data.pools(), evidence=evidence, params=params)
-    return mixtures
+    known = gather_evidence(given, ctx, found, given.mixtures)
+    made = {arm: mix_arm(given, ctx, found.data, known, arm) for arm in given.mixtures}
+    return {"keep_all": found.keep_all, **made}
 
 
 def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:

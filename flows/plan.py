@@ -1,12 +1,17 @@
 """plan: what a recipe will cost, before anything is downloaded, trained or paid for."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from infra_core.lm.published import config_of
 from infra_core.planning.cost import Plan, Volume, plan
 from infra_core.planning.machine import machine_of
 from infra_core.recipe import Benchmark, Recipe, ScratchBase, Source
+from tasks._stage import RunContext
 from tasks.ingest import source_volume
+
+logger = logging.getLogger(__name__)
 
 ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
 ASSUMED_QUESTIONS = 400  # of a remote benchmark
@@ -26,6 +31,13 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str =
     volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
     config = config_of(given.base.model)
     return plan(given, config, volume, machine_of(memory, devices, config, given.train.batch_tokens, device))
+
+
+def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
+    """Return the context with what the plan of a recipe says of batches and memory."""
+    planned = plan_recipe(given, devices=devices, device=ctx.device)
+    logger.info(plan_line(planned))
+    return replace(ctx, micro_batch_tokens=planned.batch, recompute=planned.recompute)
 
 
 def _examined(given: Recipe, task: str, questions: int) -> int:

@@ -1,7 +1,7 @@
 """Benchmark questions: which are asked as queries, which as exam, and how they are answered."""
 
 from collections.abc import Callable, Iterable
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Literal, Self
 
 import polars as pl
@@ -117,49 +117,40 @@ class Answering:
         return load_checkpoint(self.ctx, self.checkpoint)
 
     def answers(self, questions: pl.DataFrame, task: str, run: AskedRun, how: AskParams) -> pl.DataFrame:
-        """Return answers of schema ANSWERS, drawn as `how` says and judged as `run` says; remember them."""
+        """Return answers of schema ANSWERS, drawn as `how` says and judged as `run` says."""
         name = f"{self.prefix}-{task}.parquet"
         if self.out.pending([name]):
-            sampling = sampling_of(how, how.seed, run.asked[task].definition)
-            answers = self.judged(questions, task, run.judges[task], sampling, how.backend)
+            sampling = Sampling(
+                how.draws,
+                how.temperature,
+                how.max_new_tokens,
+                how.seed,
+                how.top_p,
+                run.asked[task].definition,
+            )
+            with progress(f"{self.prefix} {task}") as update:
+                answers = sample_answers(
+                    self.backend(how),
+                    questions,
+                    task=task,
+                    judge=run.judges[task],
+                    sampling=sampling,
+                    remember=partial(self.remember, task),
+                    progress=update,
+                )
             write_table(self.out, name, answers, ANSWERS)
         return reread_table(self.out, name, ANSWERS)
 
-    def judged(
-        self,
-        questions: pl.DataFrame,
-        task: str,
-        judge: Judge,
-        sampling: Sampling,
-        backend: str,
-        under: str = "",
-    ) -> pl.DataFrame:
-        """Draw answers and judge them; draws are remembered in parts, under the task's name or another."""
-        with progress(f"{self.prefix} {under or task}") as update:
-            return sample_answers(
-                self._backend(backend),
-                questions,
-                task=task,
-                judge=judge,
-                sampling=sampling,
-                remember=partial(self._remember, under or task),
-                progress=update,
-            )
-
-    @cache  # noqa: B019 - one or two, and they live as long as this
-    def _backend(self, name: str) -> Backend:
-        if name == "vllm":
+    def backend(self, how: DrawParams) -> Backend:
+        """What generates."""
+        if how.backend == "vllm":
             folder = model_folder(self.ctx, self.checkpoint)
             return vllm_backend(folder, load_tokenizer(folder))
         return transformers_backend(*self.model)
 
-    def _remember(self, task: str, part: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    def remember(self, task: str, part: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return a part of the draws of a task: as it was drawn before, or made now."""
         name = f"draws-{self.prefix}-{task}/{part}.parquet"
         if self.out.pending([name]):
             write_table(self.out, name, make(), DRAWS)
         return reread_table(self.out, name, DRAWS)
-
-
-def sampling_of(how: DrawParams, seed: int, definition: str = DEFAULT_TASK) -> Sampling:
-    """Return how answers are drawn, as the harness is told."""
-    return Sampling(how.draws, how.temperature, how.max_new_tokens, seed, how.top_p, definition)

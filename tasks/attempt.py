@@ -1,17 +1,22 @@
 """How often the model solves the problems of a pool by itself: what difficulty by pass rate is made of."""
 
+from functools import partial
+from typing import cast
+
 import polars as pl
 
 from infra_core.corpus.render import token_counter
 from infra_core.corpus.schema import ANSWERS, CORPUS, PASS_RATES
 from infra_core.evaluation.answers import pass_rates
+from infra_core.evaluation.harness import Sampling, sample_answers
 from infra_core.recipe import AttemptParams, Judge, Params, Recipe
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, write_table
 from tasks._factors import context_length
-from tasks._questions import Answering, sampling_of
+from tasks._progress import progress
+from tasks._questions import Answering
 from tasks._row_local import of_texts
 from tasks._stage import RunContext, stage
 
@@ -76,11 +81,20 @@ def _problems(rows: pl.DataFrame, params: AttemptRun, answering: Answering) -> p
 
 
 def _answers(answering: Answering, problems: pl.DataFrame, params: AttemptRun, name: str) -> pl.DataFrame:
-    sampling = sampling_of(params.attempts, params.seed)
+    how = params.attempts
+    sampling = Sampling(how.draws, how.temperature, how.max_new_tokens, params.seed, how.top_p)
     found = [pl.DataFrame(schema=pl.Schema(ANSWERS))]
     for (judge,), asked in problems.group_by("judge", maintain_order=True):
         under = f"{judge}-{name.removesuffix('.parquet')}"
-        found.append(
-            answering.judged(asked.drop("judge"), TASK, judge, sampling, params.attempts.backend, under)
-        )
+        with progress(f"{TASK} {under}") as update:
+            answers = sample_answers(
+                answering.backend(how),
+                asked.drop("judge"),
+                task=TASK,  # of which seeds are made: the same text is answered alike in whatever part
+                judge=cast(Judge, judge),
+                sampling=sampling,
+                remember=partial(answering.remember, under),
+                progress=update,
+            )
+        found.append(answers)
     return pl.concat(found)

@@ -15,7 +15,7 @@ from tasks._pools import pool_parts, pool_rows
 from tasks._stage import RunContext, stage
 from tasks.ingest import require_rows
 
-LEFT_ROWS = "dropped-rows.parquet"
+MIXED, LEFT_ROWS = "mixture.parquet", "dropped-rows.parquet"
 MEASURED = "directions.json"
 
 
@@ -46,7 +46,7 @@ def mix(  # noqa: PLR0913 - inputs of a stage
     known = read_evidence(ctx, params, evidence, pools, corpus)
     coming, gone = carry_out(decide(params, pools, known), pools)
     require_rows(coming.height, f"mixture {params.rule.kind}")
-    with table_writer(out, "mixture.parquet", MIXTURE) as append:
+    with table_writer(out, MIXED, MIXTURE) as append:
         for texts, here in _placed_parts(ctx, {"corpus": corpus, "reserve": reserve}, coming):
             append(assemble(texts, here))
     write_table(out, LEFT_ROWS, gone, LEFT)

@@ -1,6 +1,7 @@
 """Which band of a domain should leave and which come in, read from influence, as far as that is clear."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -56,24 +57,32 @@ def measured_directions(
         .agg(pl.col("benefit").sum(), size=size)
         .sort("domain", "band", "problem")
     )
-    bands: dict[str, dict[str, np.ndarray]] = {domain: {} for domain in rows["domain"].unique().sort()}
+    bands: dict[str, dict[str, _Band]] = {domain: {} for domain in rows["domain"].unique().sort()}
     for (domain, band), cell in sums.group_by("domain", "band", maintain_order=True):
         table = cell.select("benefit", "size").to_numpy().astype(np.float64)
         if len(table) > 1:
             drawn = resampled(table, generator(seed, "directions", str(domain), str(band)), RESAMPLES)
-            bands[str(domain)][str(band)] = drawn[:, 0] / drawn[:, 1]
-    found = [_direction(domain, means, match) for domain, means in bands.items()]
+            bands[str(domain)][str(band)] = _Band(str(band), drawn[:, 0] / drawn[:, 1], len(table))
+    unit = "row" if match == "rows" else "token"
+    found = [_direction(domain, list(known.values()), unit) for domain, known in bands.items()]
     return pl.DataFrame(found, schema=pl.Schema(DIRECTIONS), orient="row")
 
 
-def _direction(domain: str, means: Mapping[str, np.ndarray], match: str) -> tuple[object, ...]:
-    unit = "row" if match == "rows" else "token"
-    clear = sorted(filter(lambda band: _excludes_zero(means[band]), means), key=lambda band: means[band][0])
+@dataclass(frozen=True)
+class _Band:
+    name: str
+    means: np.ndarray  # of all problems first, then of each resample
+    problems: int
+
+
+def _direction(domain: str, bands: Sequence[_Band], unit: str) -> tuple[object, ...]:
+    clear = sorted((band for band in bands if _excludes_zero(band.means)), key=lambda band: band.means[0])
     if len(clear) < 2:
-        return domain, None, None, None, None, None, unit
-    gain = means[clear[-1]] - means[clear[0]]
-    bands = (clear[0], clear[-1]) if _excludes_zero(gain) else (None, None)
-    return domain, *bands, float(gain[0]), *interval(gain), unit
+        return domain, None, None, None, None, None, unit, None
+    worst, best = clear[0], clear[-1]
+    gain = best.means - worst.means
+    names = (worst.name, best.name) if _excludes_zero(gain) else (None, None)
+    return domain, *names, float(gain[0]), *interval(gain), unit, min(worst.problems, best.problems)
 
 
 def _excludes_zero(means: np.ndarray) -> bool:

@@ -152,6 +152,7 @@ DIRECTIONS: Schema = {
     "low": pl.Float64(),
     "high": pl.Float64(),
     "unit": pl.String(),  # that it is of: row | token
+    "n_problems": pl.Int32(),  # clusters of the interval, of the smaller of the two bands
 }
 """What influence says a flip should move."""
 

@@ -9,6 +9,9 @@ from infra_core.mixture.pools import tokens
 
 logger = logging.getLogger(__name__)
 
+SHORT = ", as far as the reserve goes"
+"""What a reason goes on with where the reserve held too little; counts of its own follow."""
+
 
 def fill(rows: pl.DataFrame, budget: int) -> pl.DataFrame:
     """Return rows, in their order, whose tokens come as near to `budget` as a first fit and one row allow.
@@ -82,4 +85,4 @@ def explain_shortage(domain: str, reason: str, wanted: pl.DataFrame, out: pl.Dat
         tokens(wanted),
         domain,
     )
-    return f"{reason}, as far as the reserve goes: {out.height} of {wanted.height} rows left"
+    return f"{reason}{SHORT}: {out.height} of {wanted.height} rows left"

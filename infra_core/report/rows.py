@@ -1,16 +1,21 @@
-"""Sections on rows: where they came from, what was dropped, what is in each mixture, what was queried."""
+"""Sections on rows: where they came from, what was dropped, how hard they are, what was queried."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
 from infra_core.corpus.screen import refused
-from infra_core.mixture import composition
+from infra_core.evaluation.statistics import Interval
 from infra_core.report.figures import Figures, Place
-from infra_core.report.inputs import BANDS, BASELINE, ReportInputs
+from infra_core.report.inputs import BASELINE, ReportInputs
 from infra_core.report.markdown import code, escape, table
 
 POOLS = ("corpus", "reserve", "benchmark")
+METHODS = {
+    "label": "its source's label",
+    "pass_rate": "how often the model before fine-tuning fails",
+    "response_length": "the length of the response",
+}
 OFF = {
     "decontaminate": "Decontamination is off: nobody looked whether benchmark questions stand in the corpus.",
     "deduplicate": "Nobody looked for duplicates.",
@@ -119,58 +124,38 @@ def screened(inputs: ReportInputs, figures: Figures) -> list[str]:
     return [*lines, f"{told} that both texts have, is a row of `overlaps.parquet` of the screen.", ""]
 
 
-def mixtures(inputs: ReportInputs, figures: Figures) -> list[str]:
-    """Return each mixture's rows and tokens by domain and band, beside the untouched corpus."""
-    arms = [BASELINE, *inputs.changed]
-    totals = {
-        arm: composition(inputs.mixtures[arm])
-        .group_by("domain", "band")
-        .agg(pl.col("rows").sum(), pl.col("tokens").sum())
-        for arm in arms
-    }
-    domains = pl.concat([totals[arm]["domain"] for arm in arms]).unique().sort()
-    rows = []
-    for domain in domains:
-        for band in BANDS:
-            here = {
-                arm: frame.filter(pl.col("domain") == domain, pl.col("band").eq_missing(pl.lit(band)))
-                for arm, frame in totals.items()
-            }
-            if any(frame.height for frame in here.values()):
-                name = band or "unrated"
-                rows.append([code(domain), name, *_sizes(here, figures, domain=domain, band=name)])
-    rows.append(["all", "", *_sizes(totals, figures)])
-    header = ["domain", "band", *(f"{code(arm)} {unit}" for arm in arms for unit in ("rows", "tokens"))]
-    lines = table(header, rows, left=2)
-    moved = [line for arm in inputs.changed for line in _moved(inputs, arm, figures)]
-    return lines + ([*moved, ""] if moved else [])
-
-
-def _sizes(
-    frames: dict[str, pl.DataFrame], figures: Figures, domain: str | None = None, band: str | None = None
-) -> list[str]:
-    cells = []
-    for arm, frame in frames.items():
-        place = Place(arm=arm, domain=domain, band=band)
-        cells += [
-            figures.count("rows in mixture", int(frame["rows"].sum()), place),
-            figures.count("tokens in mixture", int(frame["tokens"].sum()), place, "tokens"),
+def difficulty(inputs: ReportInputs, figures: Figures) -> list[str]:
+    """Return what difficulty is, by domain, and how far labels and pass rates agree, if both are known."""
+    counted = (
+        inputs.ratings
+        .filter(pl.col("pool") == "corpus")
+        .group_by("domain", "difficulty_method")
+        .agg(rows=pl.len())
+        .sort("domain", "difficulty_method", nulls_last=True)
+    )
+    rows = [
+        [
+            code(domain),
+            METHODS.get(method, "unknown"),
+            figures.count("rows rated", rows, Place(domain=domain, reason=method or "unrated")),
         ]
-    return cells
+        for domain, method, rows in counted.iter_rows()
+    ]
+    lines = table(["domain", "difficulty is", "rows"], rows, left=2)
+    for row in inputs.agreement.iter_rows(named=True):
+        lines += [_agreed(row, figures), ""]
+    return lines
 
 
-def _moved(inputs: ReportInputs, arm: str, figures: Figures) -> Iterator[str]:
-    mixture, untouched = inputs.mixtures[arm], inputs.mixtures[BASELINE]
-    came_in = mixture.filter(pl.col("origin") == "swapped_in").group_by("domain", "reason").agg(rows=pl.len())
-    for domain, reason, rows in came_in.sort("domain", "reason").iter_rows():
-        # What follows a comma in a reason tells of a reserve that was too small, with counts of its own.
-        what, _, shortage = reason.partition(",")
-        in_domain = untouched.filter(pl.col("domain") == domain)
-        left = in_domain.join(mixture, on="example_id", how="anti").height
-        place = Place(arm=arm, domain=domain)
-        out, into = figures.count("rows left", left, place), figures.count("rows swapped in", rows, place)
-        short = ". The reserve held no more, so the swap is smaller than asked for" if shortage else ""
-        yield f"- {code(arm)}, {escape(what)}: {out} rows left, {into} came in{short}."
+def _agreed(row: dict[str, Any], figures: Figures) -> str:
+    place = Place(domain=row["domain"])
+    problems = figures.count("problems labelled and tried", row["n_problems"], place, "questions")
+    on = f"of {problems} problems of {code(row['domain'])} that have both"
+    if row["spearman"] is None or row["low"] is None:
+        return f"Label and pass rate {on} cannot be compared: all are alike in one of the two."
+    found = Interval(row["spearman"], row["low"], row["high"], 0.0, row["n_problems"], 1)
+    shown = figures.interval("agreement of label and pass rate", found, place, "correlation")
+    return f"Label and the model's own failure rate {on} order them alike with a rank correlation of {shown}."
 
 
 def queries(inputs: ReportInputs, figures: Figures) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
-from pyarrow.parquet import ParquetWriter
+from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from infra_core.errors import DataError
 from infra_core.store.artifact import Artifact
@@ -66,6 +66,24 @@ def table_writer(out: WorkDir, name: str, schema: Schema) -> Iterator[Callable[[
         yield append
         if size:
             writer.write_table(_as_arrow(pl.concat(waiting)), row_group_size=STREAMED_ROW_GROUP)
+
+
+def table_slices(
+    store: ArtifactStore, artifact: Artifact, name: str, schema: Schema
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the Parquet part `name` in their order, a few thousand at a time.
+
+    Raises
+    ------
+    DataError
+        Naming the part and the column, if a column is missing, unknown or of another type.
+    """
+    [path] = store.local(artifact, [name])
+    where = f"{artifact.uri}/{name}"
+    _check(where, _schema_of(path, where), schema)
+    with ParquetFile(path) as file:
+        for batch in file.iter_batches(STREAMED_ROW_GROUP):
+            yield cast(pl.DataFrame, pl.from_arrow(batch)).cast(pl.Schema(schema))
 
 
 def _as_arrow(frame: pl.DataFrame) -> pa.Table:
