@@ -23,12 +23,13 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str =
     per_token = 1.0 if isinstance(given.base.model, ScratchBase) else CHARACTERS
     rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
     _, base_tokens, _ = _volume(given.base.sources, given, per_token)
+    spare, spare_tokens, guessed = _volume(given.corpus.reserve, given, per_token)
     asked, unknown = 0, []
     for task in given.evaluate.tasks:
         questions, _, unsure = _volume([given.benchmarks[task]], given, per_token)
         asked += min(_examined(given, task, questions), given.evaluate.questions or questions)
         unknown += unsure
-    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
+    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + guessed + unknown), spare, spare_tokens)
     config = config_of(given.base.model)
     return plan(given, config, volume, machine_of(memory, devices, config, given.train.batch_tokens, device))
 

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 from infra_core.evaluation.generation import BATCH_TOKENS
 from infra_core.influence.plan import FactorBytes, ModuleSize, Prepare, factor_bytes, module_sizes
 from infra_core.planning.work import FP32, Amount, Machine, Shape, Work
-from infra_core.recipe import AskParams, PretrainedBase, Recipe
+from infra_core.recipe import AskParams, DrawParams, PretrainedBase, Recipe
 from infra_core.recipe.params import names_adapters
 from infra_core.training.adapters import adapt
 
@@ -23,6 +23,9 @@ ADAM_BYTES = 16  # per weight: fp32 master, gradient, two moments
 BATCHES = (16_384, 8192, 4096, 2048, 1024)  # positions in one pass that are tried, the largest first
 MOST_PARTITIONS = 64
 USABLE = 0.85  # of a device's memory
+ALWAYS = ("train", "collect_queries", "fit_eigenbasis", "fit_factors", "score", "evaluate")
+"""Stages of every run; what others cost is shown where a recipe asks for them."""
+
 ARTIFACT_SECONDS = (
     0.8  # loading, saving, lm_eval: what `tiny` takes for one on two cores with hardly any rows
 )
@@ -46,6 +49,8 @@ class Volume:
     base_tokens: int  # of the scratch base's own corpus, once
     questions: int  # exam
     assumed: tuple[str, ...] = ()
+    reserve_rows: int = 0
+    reserve_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         "score": forward + (_groups(recipe) + 2) * factors.query // machine.devices,
         "evaluate": forward,
     }
+    peak |= dict.fromkeys(("attempt", "perplexity", "nearness"), forward)
     run = _Run(recipe, shape, volume, batch, recompute)
     work = {
         "train": run.training(),
@@ -147,7 +153,11 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         **run.fitting(sizes, partitions),
         "score": run.scoring(sizes),
         "evaluate": run.examining(),
+        "attempt": run.trying(),
+        "perplexity": run.passing("perplexity"),
+        "nearness": run.passing("nearness"),
     }
+    peak = {stage: held for stage, held in peak.items() if stage in ALWAYS or work[stage].flops}
     artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
     stages = tuple(
         StagePlan(
@@ -247,14 +257,34 @@ class _Run:
         return {"fit_eigenbasis": passing + products + Work(25 * cubes), "fit_factors": passing + products}
 
     def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
-        passing = self._through(self.volume.tokens)
+        """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
+        tokens = self.volume.tokens + self._tokens("reserve_scores", "identity", "reserve_identity")
         if self.recipe.scores.token_rule == "loss_term":
             # Forward mode: a value and a tangent, for each group anew.
-            passes = self.volume.tokens / self.batch
-            dual = self.shape.forward(self.volume.tokens, self.length, passes) * 3
+            dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3
             return dual * _groups(self.recipe)
         tracked = sum(size.d_out * size.d_in for size in sizes)
-        return passing + Work(2 * tracked * self.volume.tokens * _groups(self.recipe))
+        return self._through(tokens) + Work(2 * tracked * tokens * _groups(self.recipe))
+
+    def passing(self, kind: str) -> Work:
+        """Return the work of one forward pass over what some rule wants to know this of."""
+        tokens = self._tokens(kind, f"reserve_{kind}")
+        return self.shape.forward(tokens, self.length, math.ceil(tokens / self.batch)) if tokens else Work()
+
+    def _tokens(self, *kinds: str) -> int:
+        """Sum the tokens of the pools that these kinds of evidence are asked of."""
+        wanted = {kind for arm in self.recipe.mixtures for kind in self.recipe.mixing(arm).evidence}
+        return sum(
+            self.volume.reserve_tokens if kind.startswith("reserve_") else self.volume.tokens
+            for kind in wanted.intersection(kinds)
+        )
+
+    def trying(self) -> Work:
+        """Return the work of the model's own attempts at the problems of corpus, reserve and exam."""
+        how, volume = self.recipe.difficulty.tried, self.volume
+        if how is None:
+            return Work()
+        return self._drawn(how, volume.rows + volume.reserve_rows + volume.questions)
 
     def _through(self, tokens: Amount) -> Work:
         """Forward, and back to the activations."""
@@ -272,10 +302,13 @@ class _Run:
         return self._answers(self.recipe.evaluate) * (self.arms + 1)
 
     def _answers(self, given: AskParams) -> Work:
-        """Answers to all questions, none of which ends early."""
+        return self._drawn(given, self.volume.questions, calls=len(given.tasks))
+
+    def _drawn(self, given: DrawParams, questions: int, calls: int = 1) -> Work:
+        """Answers to questions, none of which ends early."""
         new_tokens = given.max_new_tokens
         length = new_tokens + self.length / 2  # a question is about half of a row
         rows = max(1, int(BATCH_TOKENS / length))
-        answers = self.volume.questions * given.draws
-        batches = max(len(given.tasks), math.ceil(answers / rows))
+        answers = questions * given.draws
+        batches = max(calls, math.ceil(answers / rows))
         return self.shape.decode(answers * new_tokens, length / 2, batches * new_tokens)

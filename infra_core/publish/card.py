@@ -101,7 +101,7 @@ def _what(inputs: CardInputs) -> list[str]:
     note = inputs.recipe.get("note")
     return [
         f"A mixture of chain-of-thought examples for supervised fine-tuning: {rows:,} rows of {tokens:,} "
-        f"tokens, {scored:,} of them scored. This rule made it of a corpus, and of a reserve if rows came in:",
+        f"tokens, {scored:,} of them scored. This rule made it of a corpus, and of a reserve if rows came:",
         "",
         *([f"> {escape(str(note))}", ""] if note else []),
         "```yaml",

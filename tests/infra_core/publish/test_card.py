@@ -96,8 +96,8 @@ def test_weights_and_masks_are_announced_where_there_are_some():
     assert "weighted" not in plain
     assert "masked" not in plain
     rows = mixture(
-        {"weight": 0.5, "tokens": 4, "scored_tokens": 2},
-        {"masked": [{"start": 0, "stop": 1}], "tokens": 4, "scored_tokens": 1},
+        {"source": "ours", "weight": 0.5, "tokens": 4, "scored_tokens": 2},
+        {"source": "ours", "masked": [{"start": 0, "stop": 1}], "tokens": 4, "scored_tokens": 1},
     )
     text = card(inputs(rows.cast(pl.Schema(MIXTURE))))
     assert "**Rows are weighted**" in text
