@@ -128,7 +128,7 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     drawn = untrained(given, ctx)
     started = start(given, ctx, drawn)
     data = gather(given, ctx, drawn, started)
-    keep_all = mix(ctx, label="keep_all", **data.pools(), evidence={}, params=given.mixing("keep_all"))
+    keep_all = mix(ctx, label="keep_all", **data.pools(), params=given.mixing("keep_all"))
     first = given.train.run(derive_seed(given.seed, "train", 0))
     checkpoint = train(ctx, label="keep_all 0", base=started, corpus=keep_all, params=first)
     queries = collect_queries(

@@ -28,7 +28,7 @@ def mix(  # noqa: PLR0913 - inputs of a stage
     reserve: Artifact | None,
     ratings: Artifact,
     screen: Artifact,
-    evidence: Mapping[str, Artifact],
+    evidence: Mapping[str, Artifact] | None = None,
     params: MixParams,
 ) -> None:
     """Write the mixture, a corpus with a few more columns, and the rows that left, with their reasons.
@@ -43,7 +43,7 @@ def mix(  # noqa: PLR0913 - inputs of a stage
         read_table(ctx.store, screen, "screen.parquet", SCREEN),
         params.families,
     )
-    known = read_evidence(ctx, params, evidence, pools, corpus)
+    known = read_evidence(ctx, params, evidence or {}, pools, corpus)
     coming, gone = carry_out(decide(params, pools, known), pools)
     require_rows(coming.height, f"mixture {params.rule.kind}")
     with table_writer(out, MIXED, MIXTURE) as append:

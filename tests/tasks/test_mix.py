@@ -71,7 +71,7 @@ def world(tmp_path_factory):
 def test_what_is_written_part_by_part_is_what_the_rule_makes_of_the_whole(world, name):
     """Rows, order and columns; and with those that left it accounts for every row of the corpus."""
     ctx, given = world
-    made = mix(ctx, **given, evidence={}, params=RULES[name])
+    made = mix(ctx, **given, params=RULES[name])
     mixture = read_table(ctx.store, made, "mixture.parquet", MIXTURE)
     corpus, reserve = (pool_rows(ctx, given[pool]) for pool in ("corpus", "reserve"))
     ratings = read_table(ctx.store, given["ratings"], "ratings.parquet", RATINGS)
@@ -86,7 +86,7 @@ def test_what_is_written_part_by_part_is_what_the_rule_makes_of_the_whole(world,
 def test_the_same_recipe_writes_the_same_bytes(world, tmp_path):
     """In another store, from the same rows."""
     ctx, given = world
-    made = mix(ctx, **given, evidence={}, params=RULES["flip"])
+    made = mix(ctx, **given, params=RULES["flip"])
     elsewhere = RunContext(ArtifactStore(str(tmp_path / "again")))
     pools = {
         "corpus": pool(elsewhere, "train", 90, "1-3"),
@@ -98,7 +98,6 @@ def test_the_same_recipe_writes_the_same_bytes(world, tmp_path):
         **pools,
         ratings=rate_difficulty(elsewhere, **asked, base=base(elsewhere, params=SHAPE), params=RateParams()),
         screen=screen(elsewhere, **asked, params=ScreenParams()),
-        evidence={},
         params=RULES["flip"],
     )
     assert again.key == made.key
