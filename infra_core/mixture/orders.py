@@ -31,7 +31,9 @@ def by_benefit(rows: pl.DataFrame, benefit: pl.DataFrame, spread: str) -> pl.Dat
         return known.sort("benefit", "example_id", descending=[True, False]).drop("benefit")
     wide = benefit.pivot("group", index=keys, values="benefit", sort_columns=True)
     known = rows.join(wide, on=keys, how="inner").sort("example_id")
-    values = known.select(pl.exclude(*rows.columns)).to_numpy()
+    judged = known.select(pl.exclude(*rows.columns))
+    # A group that has no say in these rows has no turn either.
+    values = judged.select(column for column in judged if column.null_count() < len(column)).to_numpy()
     order = in_turn(values) if spread == "round_robin" else _by_coverage(values, known["problem"].to_numpy())
     return known[order].select(rows.columns)
 

@@ -6,11 +6,15 @@ rows of a domain from worst to best. A row fails if it is among the first so man
 are looked at that as many fail as are to go.
 """
 
+import logging
+
 import polars as pl
 
 from infra_core.errors import DataError
 from infra_core.mixture.pools import Pools, Swap
 from infra_core.recipe import Prune
+
+logger = logging.getLogger(__name__)
 
 
 def prune(rule: Prune, benefit: pl.DataFrame, pools: Pools) -> dict[str, Swap]:
@@ -42,14 +46,19 @@ def prune(rule: Prune, benefit: pl.DataFrame, pools: Pools) -> dict[str, Swap]:
     one_sided = rule.by == "combined" and not judged["lost"].any()
     what = "combined, of what was gained alone: fine-tuning lost nothing" if one_sided else rule.by
     quotas = _quotas({domain: pools.of("corpus", domain).height for domain in pools.domains}, rule.fraction)
-    return {
-        domain: Swap(
-            _worst(pools.of("corpus", domain), judged).head(quotas[domain]),
-            pools.reserve.clear(),
-            f"{domain} pruned, {what}",
+    return {domain: _pruned(domain, quota, judged, pools, what) for domain, quota in quotas.items()}
+
+
+def _pruned(domain: str, quota: int, judged: pl.DataFrame, pools: Pools, what: str) -> Swap:
+    leaving = _worst(pools.of("corpus", domain), judged).head(quota)
+    if leaving.height < quota:
+        logger.warning(
+            "prune: %d of %d %s rows that should leave have a score; the others stay",
+            leaving.height,
+            quota,
+            domain,
         )
-        for domain in pools.domains
-    }
+    return Swap(leaving, pools.reserve.clear(), f"{domain} pruned, {what}")
 
 
 def _judges(by: str) -> pl.Expr:

@@ -13,6 +13,7 @@ from infra_core.recipe.params import Count, Fraction, Name, Params
 
 Band = Literal["easy", "medium", "hard"]
 Match = Literal["rows", "tokens"]
+Held = Literal["source", "length"]
 Toward = Literal["own", "all"]
 """Whose queries a row is to help: those of its own domain, or all."""
 
@@ -39,9 +40,7 @@ class Flip(Params):
     )
     fraction: Fraction = 1.0  # of the leaving cell
     budget: Count | None = None  # rows or tokens, as `match` says, that may leave a domain; none: all of them
-    hold: tuple[Literal["source", "length"], ...] | None = (
-        None  # what comes in is alike in this, where it can
-    )
+    hold: tuple[Held, ...] | None = None  # what comes in is like what leaves in this, where it can be
     toward: Toward | None = None  # measured directions: own by default
 
 

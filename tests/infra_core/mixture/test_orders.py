@@ -123,3 +123,13 @@ def test_the_best_of_both_pools_are_taken():
     )
     assert coming["example_id"].to_list() == ["corpus0002", "reserve0000", "reserve0002"]
     assert set(gone["reason"]) == {"math selected by influence"}
+
+
+def test_a_group_without_a_say_has_no_turn():
+    """Toward its own domain a maths row is chosen by maths queries alone, however the others are named."""
+    found = pl.concat([influence([1, 2, 3, 4], "math/correct"), influence([4, 3, 2, 1], "code/correct")])
+    rule = Select(kind="select", match="rows", pool="corpus", fraction=0.5, toward="own")
+    corpus_rows = [*MATHS * 4, ("code", "easy", 10)]
+    found = pl.concat([found, influence({"corpus0004": 1.0}, "code/correct")])
+    coming, _, _ = carried_out(MixParams(rule=rule, seed=0), corpus_rows, evidence=Evidence(influence=found))
+    assert coming.filter(domain="math")["example_id"].to_list() == ["corpus0002", "corpus0003"]
