@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from infra_core.lm.published import config_of
-from infra_core.planning.cost import Plan, Volume, plan
+from infra_core.planning.cost import Plan, plan
 from infra_core.planning.machine import machine_of
+from infra_core.planning.stages import Volume
 from infra_core.recipe import Benchmark, Recipe, ScratchBase, Source
 from tasks._stage import RunContext
 from tasks.ingest import source_volume
