@@ -17,6 +17,14 @@ PEERS_BATCH_TOKENS = 2048  # and of the peers': bergson's default, two rows of t
 
 
 @dataclass(frozen=True, slots=True)
+class MadeRows:
+    """A corpus of so many made rows; `benchmarks.corpus_rows` writes it."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A model's shape, how many rows it is given and how long they are.
 

@@ -159,6 +159,34 @@ def plan(
 
 
 @app.command()
+def publish(
+    recipe: RecipeName,
+    arm: Annotated[str, typer.Option(help="Whose mixture; keep_all is the corpus as it is.")],
+    store: StoreUrl = "file://./store",
+    to: Annotated[str, typer.Option(help="hf://datasets/org/name, a path, or another fsspec URL.")] = "",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write a mixture as a data set with a card; trains only if its rule decides by influence."""
+    from infra_core.recipe import Recipe
+    from infra_core.store.store import ArtifactStore
+
+    path = recipe_path(recipe)
+    Recipe.load(path)
+    ArtifactStore(store).probe()
+
+    from prefect.states import State
+
+    from flows.publish import publish as flow
+
+    state = flow(recipe=str(path), arm=arm, store=store, to=to, device=device, return_state=True)
+    artifact, place = cast(State, state).result()
+    typer.echo(f"published: {place}")
+    if as_json:
+        typer.echo(json.dumps({"artifact": artifact.uri, "published": place}))
+
+
+@app.command()
 def verify(store: StoreUrl = "file://./store") -> None:
     """Hash every part of every artifact against its manifest; exit 1 if one is damaged."""
     from infra_core.store.store import ArtifactStore
@@ -181,7 +209,7 @@ def lineage(uri: Uri) -> None:
 
 @app.command()
 def show(uri: Uri) -> None:
-    """Print what is in an artifact: manifest, parts, and the first rows of its tables."""
+    """Print what is in an artifact: manifest, parts, and a view of a corpus or mixture or its first rows."""
     from flows.terminal import print_artifact
 
     print_artifact(uri)

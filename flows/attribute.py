@@ -1,17 +1,19 @@
 """attribute: from raw corpus to influence scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra_core.recipe import KeepAll, MixParams, Recipe
+from infra_core.recipe import Recipe
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
+from tasks.attempt import AttemptRun, attempt
 from tasks.base import base, pinned
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.fit_eigenbasis import fit_eigenbasis
 from tasks.fit_factors import fit_factors
-from tasks.ingest import catalogued, ingest
+from tasks.ingest import catalogued, counting, ingest
 from tasks.mix import mix
 from tasks.rate_difficulty import rate_difficulty
 from tasks.score import score
@@ -48,6 +50,7 @@ class Found:
     keep_all: Artifact
     checkpoint: Artifact
     queries: Artifact
+    factors: Artifact
     scores: Artifact
 
     def for_report(self) -> dict[str, Any]:
@@ -56,26 +59,36 @@ class Found:
         return {**pools, "queries": self.queries, "scores": self.scores}
 
 
-def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
-    """Return the untrained base (whose tokenizer counts) and the base that training starts from."""
-    drawn = base(ctx, params=pinned(given.base.model))
+def untrained(given: Recipe, ctx: RunContext) -> Artifact:
+    """Return the model that a recipe begins with, whose tokenizer counts."""
+    return base(ctx, params=pinned(given.base.model))
+
+
+def start(given: Recipe, ctx: RunContext, drawn: Artifact) -> Artifact:
+    """Return the model that fine-tuning starts from: the one drawn, or that after its own training."""
     if given.base.train is None:
-        return drawn, drawn
+        return drawn
+    clean = given.corpus.clean
     corpus = ingest(
-        ctx, label="base", params=catalogued(given.base.sources, given.corpus.clean, need_response=True)
+        ctx,
+        label="base",
+        base=counting(clean, drawn),
+        params=catalogued(given.base.sources, clean, need_response=True),
     )
     params = given.base.train.run(derive_seed(given.seed, "base"))
-    return drawn, train(ctx, label="base", base=drawn, corpus=corpus, params=params)
+    return train(ctx, label="base", base=drawn, corpus=corpus, params=params)
 
 
-def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
-    """Ingest every pool and look at all of them at once."""
+def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact, started: Artifact) -> Data:
+    """Ingest every pool and look at all of them at once; `started` tries problems, if that is asked for."""
     clean = given.corpus.clean
-    corpus = ingest(ctx, label="corpus", params=catalogued(given.corpus.sources, clean, need_response=True))
+    counts = counting(clean, tokenizer)
+    held = catalogued(given.corpus.sources, clean, need_response=True)
+    corpus = ingest(ctx, label="corpus", base=counts, params=held)
     reserve = None
     if given.corpus.reserve:
         pool = catalogued(given.corpus.reserve, clean, need_response=True)
-        reserve = ingest(ctx, label="reserve", params=pool)
+        reserve = ingest(ctx, label="reserve", base=counts, params=pool)
     asked = catalogued(given.benchmarks.values(), clean, need_response=False)
     benchmarks = ingest(ctx, label="benchmarks", params=asked)
     pools: dict[str, Any] = {"corpus": corpus, "reserve": reserve, "benchmarks": benchmarks}
@@ -84,16 +97,38 @@ def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
         reserve=reserve,
         benchmarks=benchmarks,
         screen=screen(ctx, **pools, params=given.screen),
-        ratings=rate_difficulty(ctx, **pools, base=tokenizer, params=given.difficulty),
+        ratings=rate_difficulty(
+            ctx,
+            **pools,
+            base=tokenizer,
+            attempts=try_problems(given, ctx, pools, started),
+            params=given.difficulty,
+        ),
     )
+
+
+def try_problems(
+    given: Recipe, ctx: RunContext, pools: Mapping[str, Artifact | None], started: Artifact
+) -> dict[str, Artifact]:
+    """Have the model that fine-tuning starts from try the problems of all pools, if difficulty is that."""
+    tried = given.difficulty.tried
+    if tried is None:
+        return {}
+    params = AttemptRun.of(given, tried)
+    named = {"corpus": pools["corpus"], "reserve": pools["reserve"], "benchmark": pools["benchmarks"]}
+    return {
+        name: attempt(ctx, label=name, checkpoint=started, corpus=pool, params=params)
+        for name, pool in named.items()
+        if pool is not None
+    }
 
 
 def attribute(given: Recipe, ctx: RunContext) -> Found:
     """Find which examples, spans and tokens teach the model."""
-    drawn, started = start(given, ctx)
-    data = gather(given, ctx, drawn)
-    everything = MixParams(rule=KeepAll(kind="keep_all"), seed=given.seed)
-    keep_all = mix(ctx, label="keep_all", **data.pools(), params=everything)
+    drawn = untrained(given, ctx)
+    started = start(given, ctx, drawn)
+    data = gather(given, ctx, drawn, started)
+    keep_all = mix(ctx, label="keep_all", **data.pools(), params=given.mixing("keep_all"))
     first = given.train.run(derive_seed(given.seed, "train", 0))
     checkpoint = train(ctx, label="keep_all 0", base=started, corpus=keep_all, params=first)
     queries = collect_queries(
@@ -106,12 +141,26 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": keep_all, "params": given.factors}
     eigenbasis = fit_eigenbasis(ctx, **fitted_on)
     factors = fit_factors(ctx, **fitted_on, eigenbasis=eigenbasis)
-    scores = score(
+    scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
+    return Found(data, started, keep_all, checkpoint, queries, factors, scores)
+
+
+def scored(
+    given: Recipe,
+    ctx: RunContext,
+    label: str,
+    checkpoint: Artifact,
+    pool: Artifact | None,
+    factors: Artifact,
+    queries: Artifact,
+) -> Artifact:
+    """Score the rows of a pool."""
+    return score(
         ctx,
+        label=label,
         checkpoint=checkpoint,
-        corpus=data.corpus,
+        corpus=pool,
         factors=factors,
         queries=queries,
         params=given.scores,
     )
-    return Found(data, started, keep_all, checkpoint, queries, scores)

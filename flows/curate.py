@@ -5,18 +5,18 @@ import time
 from dataclasses import replace
 
 from flows.attribute import Found, attribute
+from flows.evidence import gather_evidence, mix_arm
 from flows.outcome import Outcome, outcome
-from flows.plan import plan_line, plan_recipe
+from flows.plan import as_planned
 from flows.resources import Resources
 from infra_core.errors import RequestError
-from infra_core.recipe import MixParams, Recipe
+from infra_core.recipe import Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from tasks._shares import workers_at_hand
 from tasks._stage import RunContext
 from tasks.evaluate import ExamRun, evaluate
-from tasks.mix import mix
 from tasks.report import ReportRun, report
 from tasks.train import train
 
@@ -52,10 +52,7 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
     here = context(store, resources)
     _require_a_processor(here)
     # What is not divided weighs on each device as if it were alone.
-    devices = here.processes if here.sharding == "fsdp" else 1
-    planned = plan_recipe(given, devices=devices, device=here.device)
-    logger.info(plan_line(planned))
-    ctx = replace(here, micro_batch_tokens=planned.batch, recompute=planned.recompute)
+    ctx = as_planned(given, here, devices=here.processes if here.sharding == "fsdp" else 1)
     with workers_at_hand():
         final = run_stages(given, ctx)
     return outcome(ctx, given.name, final, time.monotonic() - began)
@@ -96,11 +93,9 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
 
 def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
     """Return every arm's mixture by name, the untouched corpus first."""
-    mixtures = {"keep_all": found.keep_all}
-    for name, rule in given.mixtures.items():
-        params = MixParams(rule=rule, size_of=given.sized_like(rule), seed=given.seed)
-        mixtures[name] = mix(ctx, label=name, **found.data.pools(), params=params)
-    return mixtures
+    known = gather_evidence(given, ctx, found, given.mixtures)
+    made = {arm: mix_arm(given, ctx, found.data, known, arm) for arm in given.mixtures}
+    return {"keep_all": found.keep_all, **made}
 
 
 def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:

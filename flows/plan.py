@@ -1,12 +1,18 @@
 """plan: what a recipe will cost, before anything is downloaded, trained or paid for."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from infra_core.lm.published import config_of
-from infra_core.planning.cost import Plan, Volume, plan
+from infra_core.planning.cost import Plan, plan
 from infra_core.planning.machine import machine_of
+from infra_core.planning.stages import Volume
 from infra_core.recipe import Benchmark, Recipe, ScratchBase, Source
+from tasks._stage import RunContext
 from tasks.ingest import source_volume
+
+logger = logging.getLogger(__name__)
 
 ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
 ASSUMED_QUESTIONS = 400  # of a remote benchmark
@@ -18,14 +24,22 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str =
     per_token = 1.0 if isinstance(given.base.model, ScratchBase) else CHARACTERS
     rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
     _, base_tokens, _ = _volume(given.base.sources, given, per_token)
+    spare, spare_tokens, guessed = _volume(given.corpus.reserve, given, per_token)
     asked, unknown = 0, []
     for task in given.evaluate.tasks:
         questions, _, unsure = _volume([given.benchmarks[task]], given, per_token)
         asked += min(_examined(given, task, questions), given.evaluate.questions or questions)
         unknown += unsure
-    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + unknown))
+    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + guessed + unknown), spare, spare_tokens)
     config = config_of(given.base.model)
     return plan(given, config, volume, machine_of(memory, devices, config, given.train.batch_tokens, device))
+
+
+def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
+    """Return the context with what the plan of a recipe says of batches and memory."""
+    planned = plan_recipe(given, devices=devices, device=ctx.device)
+    logger.info(plan_line(planned))
+    return replace(ctx, micro_batch_tokens=planned.batch, recompute=planned.recompute)
 
 
 def _examined(given: Recipe, task: str, questions: int) -> int:

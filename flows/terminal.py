@@ -9,11 +9,15 @@ from rich.table import Table
 
 from flows.outcome import Outcome
 from flows.plan import plan_line
+from flows.show import print_corpus, print_mixture
 from infra_core.planning.cost import Plan
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 
 console = Console(highlight=False)
+
+VIEWS = {"ingest": print_corpus, "mix": print_mixture}
+"""Stages whose output has a view of its own."""
 
 
 def print_outcome(result: Outcome) -> None:
@@ -56,7 +60,7 @@ def print_lineage(uri: str) -> None:
 
 
 def print_artifact(uri: str) -> None:
-    """Print an artifact's manifest and the first rows of its tables."""
+    """Print an artifact's manifest, and what it holds: a view of a corpus or mixture, else the first rows."""
     store, artifact = ArtifactStore.of(uri)
     manifest = store.manifest(artifact)
     console.print(f"{manifest.stage} {manifest.key} v{manifest.version}, {manifest.seconds:.1f} s to build")
@@ -65,6 +69,9 @@ def print_artifact(uri: str) -> None:
     for name, part in manifest.parts.items():
         parts.add_row(escape(name), f"{part['bytes']:,}", part["sha256"][:16])
     console.print(parts)
+    if manifest.stage in VIEWS:
+        VIEWS[manifest.stage](console, store, artifact)
+        return
     for name in store.parts(artifact, "*.parquet")[:5]:
         frame = pl.read_parquet(store.read(artifact, name))
         console.print(f"{escape(name)}: {frame.height:,} rows", style="bold")

@@ -7,14 +7,14 @@ in its cache; a process that is killed loses those it was at.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import CommitOperationAdd, HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -88,6 +88,37 @@ def model_folder(model: str, revision: str, files: Iterable[str] = WHOLE_MODEL) 
         raise DataError(
             f"{what} cannot be fetched ({' '.join(str(error).split())[:300]}); {_AGAIN}"
         ) from error
+
+
+def push_dataset(name: str, files: Mapping[str, Path]) -> str:
+    """Commit files to a data set of the hub, which is made if it is not there, and return its address.
+
+    Parameters
+    ----------
+    name
+        ``org/name``.
+    files
+        Name in the data set → local file.
+
+    Raises
+    ------
+    RequestError
+        If the name is none.
+    DataError
+        If the hub refuses or cannot be reached.
+    """
+    if not is_name(name):
+        raise RequestError(f"hf://datasets/{name} names no data set; write hf://datasets/org/name")
+    hub = HfApi()
+    with answering(f"data set {name}"):
+        patiently(lambda: hub.create_repo(name, repo_type="dataset", exist_ok=True))
+        hub.create_commit(
+            name,
+            [CommitOperationAdd(path, str(local)) for path, local in files.items()],
+            repo_type="dataset",
+            commit_message="Published by Infra",
+        )
+    return f"{_endpoint()}/datasets/{name}"
 
 
 def patiently(call: Callable[[], Result]) -> Result:

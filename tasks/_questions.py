@@ -16,7 +16,7 @@ from infra_core.evaluation.drawing import Share
 from infra_core.evaluation.generation import Backend, no_backend, transformers_backend, vllm_backend
 from infra_core.evaluation.harness import Sampling, draw_share, sample_answers
 from infra_core.lm.load import load_tokenizer
-from infra_core.recipe import AskParams, Judge, Params, Recipe
+from infra_core.recipe import AskParams, DrawParams, Judge, Params, Recipe
 from infra_core.recipe.params import Fraction
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
@@ -125,12 +125,12 @@ class Answering:
         if self.out.pending([name]):
             with progress(f"{self.prefix} {task}") as update:
                 answers = sample_answers(
-                    self._backend(how),
+                    self.backend(how),
                     questions,
                     task=task,
                     judge=run.judges[task],
                     sampling=_sampling(run, task, how),
-                    remember=partial(self._remember, task),
+                    remember=partial(self.remember, task),
                     progress=update,
                 )
             write_table(self.out, name, answers, ANSWERS)
@@ -139,12 +139,12 @@ class Answering:
     def draw(self, questions: pl.DataFrame, task: str, run: AskedRun, how: AskParams, share: Share) -> None:
         """Draw a share of what `answers` draws, which when all shares are there only judges."""
         draw_share(
-            self._backend(how),
+            self.backend(how),
             questions,
             share,
             task=task,
             sampling=_sampling(run, task, how),
-            remember=partial(self._remember, task),
+            remember=partial(self.remember, task),
         )
 
     def shares(self, tasks: Iterable[str]) -> list[tuple[str, Share]]:
@@ -155,7 +155,8 @@ class Answering:
             return []
         return [(task, (number, count)) for task in pending for number in range(count)]
 
-    def _backend(self, how: AskParams) -> Backend:
+    def backend(self, how: DrawParams) -> Backend:
+        """What generates."""
         if is_shared(self.ctx):  # every answer was drawn by the workers
             folder = model_folder(self.ctx, self.checkpoint)
             return no_backend(folder, load_tokenizer(folder), how.backend)
@@ -167,7 +168,8 @@ class Answering:
     def _part(self, task: str) -> str:
         return f"{self.prefix}-{task}.parquet"
 
-    def _remember(self, task: str, part: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    def remember(self, task: str, part: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return a part of the draws of a task: as it was drawn before, or made now."""
         name = f"draws-{self.prefix}-{task}/{part}.parquet"
         if self.out.pending([name]):
             write_table(self.out, name, make(), DRAWS)

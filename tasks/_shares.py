@@ -57,7 +57,7 @@ def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], g
         return
     shares = [list(units[start :: ctx.workers]) for start in range(min(ctx.workers, len(units)))]
     if len(shares) == 1 or not is_shared(ctx):
-        work(ctx, out, units, given)
+        work(replace(ctx, workers=1), out, units, given)
         return
     with _crew(ctx) as crew, _devices(ctx):
         handed, told = out.hand_over(), f"{run_here()} %d of {len(shares)}"

@@ -8,7 +8,20 @@ from typing import Any
 import polars as pl
 
 from infra_core.attributes.cells import cells
-from infra_core.corpus.schema import ANSWERS, DROPPED, LIKELIHOODS, MIXTURE, QUERY, RATINGS, SCORES, SCREEN
+from infra_core.corpus.schema import (
+    AGREEMENT,
+    ANSWERS,
+    DIRECTIONS,
+    DROPPED,
+    LEFT,
+    LIKELIHOODS,
+    MIXTURE,
+    QUERY,
+    RATINGS,
+    SCORES,
+    SCREEN,
+    Schema,
+)
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
 from infra_core.report import ReportInputs, build
@@ -19,10 +32,14 @@ from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
+from tasks.mix import LEFT_ROWS, MEASURED, MIXED
+from tasks.rate_difficulty import AGREED
 
 Arms = Mapping[str, Mapping[str, Artifact]]
 """Arm → training seed → artifact."""
 
+WITHOUT_TEXTS = {name: kind for name, kind in MIXTURE.items() if name not in {"prompt", "response", "tests"}}
+NO_AGREEMENT = pl.DataFrame(schema=pl.Schema(AGREEMENT))
 PACKAGES = ("infra", "torch", "transformers", "lm_eval", "polars")
 
 
@@ -37,7 +54,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=3)
+@stage(version=4)
 def report(
     ctx: RunContext,
     out: WorkDir,
@@ -57,14 +74,21 @@ def report(
     screened = read_table(ctx.store, found["screen"], "screen.parquet", SCREEN)
     # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
     unused = refused(screened, "corpus")
-    scored = read_tables(ctx.store, scores, SCORES).join(unused, on="example_id", how="anti")
+    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
+    scored = read_tables(ctx.store, scores, columns, wider=True).join(unused, on="example_id", how="anti")
     seed = derive_seed(params.recipe.seed, "cells")
     inputs = ReportInputs(
         recipe=params.recipe,
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
         likelihoods=_by_arm(ctx, exams, "likelihoods-*.parquet", LIKELIHOODS),
-        mixtures={arm: read_tables(ctx.store, made, MIXTURE) for arm, made in mixtures.items()},
-        cells=cells(scored, rated, pool_rows(ctx, found["corpus"]), seed=seed),
+        mixtures={
+            arm: read_tables(ctx.store, made, WITHOUT_TEXTS, MIXED, wider=True)
+            for arm, made in mixtures.items()
+        },
+        left={arm: read_table(ctx.store, made, LEFT_ROWS, LEFT) for arm, made in mixtures.items()},
+        directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
+        agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
+        cells=cells(scored, rated, pool_rows(ctx, found["corpus"], "example_id", "group"), seed=seed),
         ratings=rated,
         screen=screened,
         queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
@@ -79,6 +103,17 @@ def report(
     rests_on = [run for runs in exams.values() for run in runs] + [scores]
     with out.open("timing.json") as file:
         file.write(json.dumps(_timing(ctx, rests_on), indent=2).encode())
+
+
+def _written(
+    ctx: RunContext, artifacts: Mapping[str, Artifact], part: str, schema: Schema
+) -> dict[str, pl.DataFrame]:
+    """Read a small table that some of the artifacts have beside their rows, as JSON."""
+    return {
+        name: pl.read_json(ctx.store.read(artifact, part), schema=pl.Schema(schema))
+        for name, artifact in artifacts.items()
+        if part in ctx.store.parts(artifact)
+    }
 
 
 def _by_arm(

@@ -6,12 +6,13 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from infra_core.corpus.render import render
+from infra_core.corpus.schema import MIXTURE
 from infra_core.errors import DataError
 from infra_core.lm.load import load_tokenizer, save
 from infra_core.recipe import TrainParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import write_table
+from infra_core.store.tables import read_tables, write_table
 from infra_core.training.launch import fine_tune
 from infra_core.training.place import Place
 from infra_core.training.sft import ADAPTER, LOSSES
@@ -21,6 +22,7 @@ from tasks._pools import pool_rows
 from tasks._progress import progress
 from tasks._stage import RunContext, stage
 from tasks.base import MODEL
+from tasks.mix import mix
 
 LEFT_OUT = {"example_id": pl.String(), "tokens": pl.Int32(), "reason": pl.String()}
 
@@ -35,7 +37,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
         If no row fits.
     """
     model = model_folder(ctx, base)
-    rows = pool_rows(ctx, corpus)
+    rows = _rows(ctx, corpus)
     examples, left_out = [], []
     for example in render(rows, load_tokenizer(model), spans=None):
         if len(example) <= params.max_tokens:
@@ -66,6 +68,16 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
             out.put_folder(ADAPTER, Path(scratch, ADAPTER))
     write_table(out, "losses.parquet", losses, LOSSES)
     write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)
+
+
+def _rows(ctx: RunContext, corpus: Artifact) -> pl.DataFrame:
+    """Return the texts to train on; of a mixture also how much each counts, and what of it does not."""
+    columns = ("example_id", "prompt", "response")
+    if corpus.stage != mix.name:
+        return pool_rows(ctx, corpus, *columns)
+    return read_tables(
+        ctx.store, corpus, {name: MIXTURE[name] for name in (*columns, "weight", "masked")}, wider=True
+    )
 
 
 def _place(ctx: RunContext) -> Place:

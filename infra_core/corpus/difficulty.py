@@ -1,70 +1,24 @@
-"""Difficulty: what a source calls it → [0, 1], and bands cut at the corpus's own quantiles. Pure."""
+"""How hard every row is: by its source's label, by the model's own pass rate, or by length. Pure.
+
+Bands are cut at the corpus's own quantiles.
+"""
 
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
-from infra_core.corpus.schema import RATINGS, distinct
+from infra_core.corpus.labels import label_difficulty, says_nothing
+from infra_core.corpus.schema import AGREEMENT, PASS_RATES, RATINGS, distinct
 from infra_core.recipe import RateParams
+from infra_core.seeds import generator
 
 log = logging.getLogger(__name__)
 
-SPELLED_EXACTLY: Mapping[str, float] = {
-    # TACO writes capitals and has five steps
-    "EASY": 0.0, "MEDIUM": 0.25, "MEDIUM_HARD": 0.5, "HARD": 0.75, "VERY_HARD": 1.0,
-}  # fmt: skip
-WORDS: Mapping[str, float] = {
-    # LeetCode; the misspelling is real, 21 rows of it
-    "easy": 0.0, "medium": 0.5, "meidum": 0.5, "hard": 1.0,
-    # APPS
-    "introductory": 0.0, "interview": 0.5, "competition": 1.0,
-}  # fmt: skip
-NOT_STATED = {"", "?", "-", "none", "null", "nan", "n/a", "na", "unknown", "unknown_difficulty", "level ?"}
-NUMBER = r"(\d+(?:\.\d+)?)"
-# A step on a stated scale: (pattern, steps of the scale or None if the label says how many)
-SCALES: Sequence[tuple[re.Pattern[str], int | None]] = (
-    (re.compile(rf"level\s*{NUMBER}"), 5),  # MATH
-    (re.compile(rf"aime\s*#?\s*{NUMBER}"), 15),  # problem number
-    (re.compile(rf"{NUMBER}\s*/\s*{NUMBER}"), None),  # "3/7": step 3 of 7
-)
 BANDS = ("easy", "medium", "hard")
-
-
-def label_difficulty(raw: str | None) -> float | None:
-    """Return a source's label as a difficulty, 0 easiest and 1 hardest, or None if it says nothing known.
-
-    A step k of n becomes (k − 1)/(n − 1). A bare number has no scale and is None: give it one in the
-    mapping, as in ``"{difficulty}/10"``.
-
-    Examples
-    --------
-    >>> [label_difficulty(label) for label in ("Level 3", "Meidum", "interview", "VERY_HARD", "2/5")]
-    [0.5, 0.5, 0.5, 1.0, 0.25]
-    >>> [label_difficulty(label) for label in ("Level 4.0", "8", "9/7", "Level ?", None)]
-    [0.75, None, None, None, None]
-    """
-    if raw is None:
-        return None
-    label = " ".join(raw.split())
-    if label in SPELLED_EXACTLY:
-        return SPELLED_EXACTLY[label]
-    if label.lower() in WORDS:
-        return WORDS[label.lower()]
-    for pattern, steps in SCALES:
-        match = pattern.fullmatch(label.lower())
-        if match:
-            step, last = float(match[1]), float(steps or match[2])
-            return (step - 1) / (last - 1) if 1 <= step <= last and last > 1 else None
-    return None
-
-
-def says_nothing(raw: str | None) -> bool:
-    """Whether a label is a way of writing that the difficulty is not known."""
-    return raw is None or " ".join(raw.lower().split()) in NOT_STATED
 
 
 def with_difficulty(frame: pl.DataFrame) -> pl.DataFrame:
@@ -82,7 +36,7 @@ def with_difficulty(frame: pl.DataFrame) -> pl.DataFrame:
     )
     for label, rows in sorted(unknown.items()):
         log.warning(
-            "difficulty %r is not in the table of corpus/difficulty.py: %d rows keep none; "
+            "difficulty %r is not in the table of corpus/labels.py: %d rows keep none; "
             "a number needs its scale, as in mapping.difficulty: '{column}/10'",
             label[:80],
             rows,
@@ -100,6 +54,7 @@ def rate(
     benchmarks: pl.DataFrame,
     params: RateParams,
     count_tokens: Callable[[pl.DataFrame], Iterable[tuple[int, int]]],
+    pass_rates: Mapping[str, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
     """Rate every row of the three pools: its difficulty, its band within its domain, its length.
 
@@ -108,11 +63,13 @@ def rate(
     Parameters
     ----------
     corpus, reserve, benchmarks
-        `CORPUS` rows.
+        `CORPUS` rows, or their `example_id`, `domain`, `source`, `difficulty` and `difficulty_method`.
     params
-        Where to cut, as fractions of the corpus rows of a domain.
+        What difficulty is, and where to cut, as fractions of the corpus rows of a domain.
     count_tokens
         Per row the tokens of the prompt and of the scored response, as `render.token_counter` gives.
+    pass_rates
+        By pool (corpus, reserve, benchmark) PASS_RATES, where the model tried the problems.
 
     Returns
     -------
@@ -121,13 +78,76 @@ def rate(
     """
     pools = {"corpus": corpus, "reserve": reserve, "benchmark": benchmarks}
     measured = {pool: _measured(distinct(frame), pool, count_tokens) for pool, frame in pools.items()}
+    by_rate = params.method == "pass_rate" or params.unlabelled == "pass_rate"
+    if by_rate:
+        domains = _unlabelled(measured["corpus"]) if params.method == "label" else None
+        measured = {
+            pool: _rated_by_passes(frame, (pass_rates or {}).get(pool), domains)
+            for pool, frame in measured.items()
+        }
     if params.unlabelled == "response_length":
         measured = _rated_by_length(measured)
-    edges = {
-        domain: band_edges(rows["difficulty"], params.bands)
-        for (domain,), rows in measured["corpus"].group_by("domain", maintain_order=True)
-    }
+    edges = pl.DataFrame(
+        [
+            (domain, *band_edges(rows["difficulty"], params.bands))
+            for (domain,), rows in measured["corpus"].group_by("domain", maintain_order=True)
+        ],
+        schema={"domain": pl.String(), "low": pl.Float64(), "high": pl.Float64()},
+        orient="row",
+    )
     return pl.concat(_banded(frame, edges) for frame in measured.values())
+
+
+def agreement(
+    corpus: pl.DataFrame, pass_rates: pl.DataFrame, *, seed: int, resamples: int = 1000
+) -> pl.DataFrame:
+    """Say how far a source's labels and the model's own pass rate order the rows of a domain alike.
+
+    Parameters
+    ----------
+    corpus
+        `example_id`, `domain`, `difficulty` by label, and `group`, for clusters of the interval.
+    pass_rates
+        Schema PASS_RATES.
+    seed
+        Of the bootstrap over problems.
+    resamples
+        Bootstrap samples.
+
+    Returns
+    -------
+    DataFrame
+        AGREEMENT: Spearman's rank correlation of label and 1 − pass rate, a row a domain. It is null where
+        all rows are alike in one of the two.
+    """
+    rows = (
+        distinct(corpus)
+        .filter(pl.col("difficulty").is_not_null())
+        .join(
+            pass_rates.unique("example_id", keep="first"), on="example_id", how="inner", maintain_order="left"
+        )
+        .with_columns(problem=pl.coalesce("group", "example_id"), tried=1 - pl.col("pass_rate"))
+    )
+    found = []
+    for (domain,), here in rows.sort("domain", "example_id").group_by("domain", maintain_order=True):
+        _, cluster = np.unique(here["problem"].to_numpy(), return_inverse=True)
+        count, pair = int(cluster.max()) + 1, here.select("difficulty", "tried").to_numpy()
+        random = generator(seed, "agreement", str(domain))
+        times = (random.multinomial(count, np.full(count, 1 / count))[cluster] for _ in range(resamples))
+        value, *drawn = (_spearman(pair, each) for each in (np.ones_like(cluster), *times))
+        known = [one for one in drawn if one is not None]
+        bounds = np.quantile(known, [0.025, 0.975]).tolist() if value is not None and known else (None, None)
+        found.append((domain, value, *bounds, here.height, count))
+    return pl.DataFrame(found, schema=pl.Schema(AGREEMENT), orient="row")
+
+
+def _spearman(pair: np.ndarray, times: np.ndarray) -> float | None:
+    """Return the rank correlation of two columns whose rows count so often; None where one is constant."""
+    rows = np.repeat(pair, times, axis=0)
+    if np.ptp(rows, axis=0).min() == 0:
+        return None
+    ranks = pl.from_numpy(rows, schema=["label", "tried"]).select(pl.all().rank())
+    return float(ranks.select(pl.corr("label", "tried")).item())
 
 
 def band_edges(difficulty: pl.Series, cuts: tuple[float, float]) -> tuple[float, float]:
@@ -164,22 +184,52 @@ def band_edges(difficulty: pl.Series, cuts: tuple[float, float]) -> tuple[float,
     return points[low], points[high + 1]
 
 
-def band_of(difficulty: float | None, edges: tuple[float, float] | None) -> str | None:
-    """Return the band of a difficulty under the edges of its domain; None where either is unknown."""
-    if difficulty is None or edges is None:
-        return None
-    low, high = edges
-    return "easy" if difficulty <= low else "hard" if difficulty >= high else "medium"
+def band(difficulty: pl.Expr, low: pl.Expr, high: pl.Expr) -> pl.Expr:
+    """Return the band of a difficulty under the edges of its domain; null where either is unknown."""
+    between = difficulty.is_not_null() & low.is_not_null()
+    return (
+        pl
+        .when(difficulty <= low)
+        .then(pl.lit("easy"))
+        .when(difficulty >= high)
+        .then(pl.lit("hard"))
+        .when(between)
+        .then(pl.lit("medium"))
+    )
 
 
 def _measured(
     frame: pl.DataFrame, pool: str, count_tokens: Callable[[pl.DataFrame], Iterable[tuple[int, int]]]
 ) -> pl.DataFrame:
-    lengths = list(count_tokens(frame))
-    return frame.with_columns(
-        pl.lit(pool).alias("pool"),
-        pl.Series("prompt_tokens", [prompt for prompt, _ in lengths], dtype=pl.Int32),
-        pl.Series("response_tokens", [response for _, response in lengths], dtype=pl.Int32),
+    lengths = pl.DataFrame(
+        list(count_tokens(frame)),
+        schema={"prompt_tokens": pl.Int32(), "response_tokens": pl.Int32()},
+        orient="row",
+    )
+    return frame.with_columns(pl.lit(pool).alias("pool"), *lengths)
+
+
+def _unlabelled(corpus: pl.DataFrame) -> list[str]:
+    """Return the domains of which no corpus row has a label."""
+    labelled = corpus.filter(pl.col("difficulty").is_not_null())["domain"].unique()
+    return corpus.filter(~pl.col("domain").is_in(labelled.to_list()))["domain"].unique().to_list()
+
+
+def _rated_by_passes(
+    frame: pl.DataFrame, pass_rates: pl.DataFrame | None, domains: Sequence[str] | None
+) -> pl.DataFrame:
+    """Make difficulty the share of its own draws that the model got wrong, in some domains or in all.
+
+    A row that could not be judged or was not tried has none then: its label is on another scale.
+    """
+    known = pl.DataFrame(schema=pl.Schema(PASS_RATES)) if pass_rates is None else pass_rates
+    tried = known.unique("example_id", keep="first").select("example_id", "pass_rate")
+    here = pl.lit(True) if domains is None else pl.col("domain").is_in(list(domains))
+    wrong = (1 - pl.col("pass_rate")).cast(pl.Float32())
+    method = pl.when(wrong.is_not_null()).then(pl.lit("pass_rate"))
+    return frame.join(tried, on="example_id", how="left", maintain_order="left").with_columns(
+        difficulty=pl.when(here).then(wrong).otherwise("difficulty"),
+        difficulty_method=pl.when(here).then(method).otherwise("difficulty_method"),
     )
 
 
@@ -191,38 +241,29 @@ def _rated_by_length(pools: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFram
     """
     corpus = pools["corpus"]
     ranked = {
-        domain: rows["response_tokens"].sort()
-        for (domain,), rows in corpus.group_by("domain", maintain_order=True)
-        if rows["difficulty"].null_count() == len(rows)
+        domain: corpus.filter(pl.col("domain") == domain)["response_tokens"].sort()
+        for domain in _unlabelled(corpus)
     }
 
     def rated(frame: pl.DataFrame) -> pl.DataFrame:
-        def value(domain: str, tokens: int, difficulty: float | None) -> float | None:
-            if domain not in ranked:
-                return difficulty
+        share = pl.lit(None, dtype=pl.Float32())
+        for domain, lengths in ranked.items():
+            places = lengths.search_sorted(frame["response_tokens"], side="left") / len(lengths)
             # A question without a reference answer has no length to go by.
-            return ranked[domain].search_sorted(tokens) / len(ranked[domain]) if tokens else None
-
-        values = [
-            value(domain, tokens, difficulty)
-            for domain, tokens, difficulty in frame.select(
-                "domain", "response_tokens", "difficulty"
-            ).iter_rows()
-        ]
+            here = (pl.col("domain") == domain) & (pl.col("response_tokens") > 0)
+            share = pl.when(here).then(pl.lit(places)).otherwise(share)
         by_length = pl.col("domain").is_in(list(ranked))
         return frame.with_columns(
-            pl.Series("difficulty", values, dtype=pl.Float32),
-            pl
+            difficulty=pl.when(by_length).then(share).otherwise("difficulty").cast(pl.Float32()),
+            difficulty_method=pl
             .when(by_length)
             .then(pl.lit("response_length"))
-            .otherwise("difficulty_method")
-            .alias("difficulty_method"),
+            .otherwise("difficulty_method"),
         )
 
     return {pool: rated(frame) for pool, frame in pools.items()}
 
 
-def _banded(frame: pl.DataFrame, edges: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
-    pairs = zip(frame["domain"], frame["difficulty"], strict=True)
-    bands = [band_of(value, edges.get(domain)) for domain, value in pairs]
-    return frame.with_columns(pl.Series("band", bands, dtype=pl.String)).select(RATINGS.keys())
+def _banded(frame: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    known = frame.join(edges, on="domain", how="left", maintain_order="left")
+    return known.with_columns(band=band(*map(pl.col, ("difficulty", "low", "high")))).select(RATINGS.keys())

@@ -32,6 +32,8 @@ class TokenizedExample:
         Half-open, in order, tiling 0..T; span 0 is the prompt. Empty: one span over everything.
     example_id
         Of its row; by default a hash of ids and mask.
+    weight
+        How often its loss counts in training; influence is that of one row, whatever its weight.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class TokenizedExample:
     scored: Bool[Tensor, " T"]
     spans: tuple[Span, ...] = ()
     example_id: str | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the alignment once, so that nothing downstream has to.

@@ -31,6 +31,13 @@ DROPPED: Schema = {
     "raw": pl.String(),  # the raw row as JSON (or its text, if it was no JSON), so that nothing is lost
 }
 
+LENGTHS: Schema = {
+    "example_id": pl.String(),
+    "prompt_tokens": pl.Int32(),
+    "response_tokens": pl.Int32(),  # scored tokens; none of a question without a reference answer
+}
+"""Row-local: how long a row is for a tokenizer."""
+
 RATINGS: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve | benchmark
@@ -44,22 +51,110 @@ RATINGS: Schema = {
 }
 """Global table by `example_id`: what is known of a row beside its text."""
 
+PASS_RATES: Schema = {
+    "example_id": pl.String(),
+    "pass_rate": pl.Float32(),  # fraction of the model's own draws that were right
+    "draws": pl.Int32(),
+}
+"""Row-local: how often the model solves a row's problem, where there is something to judge an answer by."""
+
+AGREEMENT: Schema = {
+    "domain": pl.String(),
+    "spearman": pl.Float64(),  # of label and 1 − pass rate
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "n_examples": pl.Int32(),
+    "n_problems": pl.Int32(),  # clusters of the interval
+}
+
 SCREEN: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve
     "verdict": pl.String(),  # duplicate | contaminated | suspect; rows that are fine are not listed
     "matched": pl.String(),  # example_id of the row kept, or of the benchmark question
     "matched_source": pl.String(),
-    "containment": pl.Float32(),  # shared n-grams / the smaller set; 1 for exact matches
+    "containment": pl.Float32(),  # as in OVERLAPS; of a duplicate its similarity to another wording, or 1
+    "rule": pl.String(),  # of a duplicate: equal | near; else as in OVERLAPS
 }
 """Global table by `example_id`: rows that a global look found wanting. `suspect` rows are kept."""
 
+SIGNATURES: Schema = {
+    "example_id": pl.String(),
+    "source": pl.String(),
+    "raw_ref": pl.String(),
+    "group": pl.String(),
+    "judged": pl.Boolean(),  # has an answer or tests
+    "labelled": pl.Boolean(),  # has a difficulty
+    "response_chars": pl.UInt32(),
+    "prompt_key": pl.Int64(),  # equal prompts
+    "whole_key": pl.Int64(),  # equal prompts and responses
+    "quantities_key": pl.Int64(),  # the same numbers and operators in the same order
+    "answer_key": pl.Int64(),  # equal answers, or tests; null if there are none
+    "bands": pl.List(pl.UInt32()),  # of the prompt's MinHash signature; zeros if it has no word
+}
+"""Row-local: what duplicates are told by, without any text."""
+
+OVERLAPS: Schema = {
+    "example_id": pl.String(),
+    "field": pl.String(),  # of the row: prompt | response
+    "question_id": pl.String(),
+    "benchmark": pl.String(),
+    "question_field": pl.String(),  # prompt | response, which is the reference answer
+    "rule": pl.String(),  # equal | n-grams | renumbered | inside | quoted; see `corpus.overlap`
+    "verdict": pl.String(),  # contaminated | suspect
+    "containment": pl.Float32(),  # shared n-grams / the smaller set (of the question, where it is quoted)
+    "shared": pl.String(),  # the longest run of words that both have
+}
+"""What of a benchmark stands in which row: the evidence behind the verdicts of SCREEN."""
+
+RANGES = pl.List(pl.Struct({"start": pl.Int32(), "stop": pl.Int32()}))
+"""Stretches of a response in characters, half open."""
+
+SPANS: Schema = {
+    "example_id": pl.String(),
+    "span": pl.Int32(),  # 1 is the first of the response
+    "kind": pl.String(),  # text | code
+    "start": pl.Int32(),  # characters of the response
+    "stop": pl.Int32(),
+    "tokens": pl.Int32(),
+    "last": pl.Boolean(),
+}
+"""One row a span of a response, in the order of `SCORES.spans`, whose entry 0 is the prompt."""
+
 MIXTURE: Schema = {
     **CORPUS,
-    "origin": pl.String(),  # kept | swapped_in
-    "replaces": pl.String(),  # example_id of the row that left for it, or null
+    "origin": pl.String(),  # kept | swapped_in | edited
+    "replaces": pl.String(),  # example_id of the row that left for it, or that it was cut from; or null
     "reason": pl.String(),
+    "weight": pl.Float32(),  # its loss counts so often; null: once
+    "masked": RANGES,  # stretches of the response that carry no loss; null: none
+    "band": pl.String(),  # as in RATINGS
+    "tokens": pl.Int32(),  # prompt and response
+    "scored_tokens": pl.Int32(),  # of the response, without what is masked
 }
+
+LEFT: Schema = {
+    "example_id": pl.String(),
+    "domain": pl.String(),
+    "source": pl.String(),
+    "band": pl.String(),
+    "tokens": pl.Int32(),
+    "reason": pl.String(),
+    "replaced_by": pl.String(),  # example_id of the row that came for it, or null
+}
+"""Rows of the corpus that are not in a mixture, each once for every time it is in the corpus."""
+
+DIRECTIONS: Schema = {
+    "domain": pl.String(),
+    "out_of": pl.String(),  # the band whose rows help least; null where the difference is not clear
+    "into": pl.String(),  # the band whose rows help most
+    "gain": pl.Float64(),  # benefit of the one beyond the other; see `mixture.evidence`
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "unit": pl.String(),  # that it is of: row | token
+    "n_problems": pl.Int32(),  # clusters of the interval, of the smaller of the two bands
+}
+"""What influence says a flip should move."""
 
 QUERY: Schema = {
     "query_id": pl.String(),
@@ -115,6 +210,11 @@ LIKELIHOODS: Schema = {
     "difficulty": pl.Float32(),
     "nll": pl.Float32(),  # nats, summed over the reference response's tokens
     "scored_tokens": pl.Int32(),
+}
+
+NEARNESS: Schema = {
+    "example_id": pl.String(),
+    "cosines": pl.List(pl.Float32()),  # with each query that is part of some f, in their order
 }
 
 EVALUATION: Schema = {

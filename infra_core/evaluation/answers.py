@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from infra_core.corpus.schema import QUERY
+from infra_core.corpus.schema import PASS_RATES, QUERY
 from infra_core.errors import DataError
 from infra_core.seeds import generator
 
@@ -156,6 +156,22 @@ def queries_from_references(questions: pl.DataFrame) -> pl.DataFrame:
         .select(*QUERY)
         .cast(pl.Schema(QUERY))
     )
+
+
+def pass_rates(problems: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Return how often each problem was solved, for every row that asks it; schema PASS_RATES.
+
+    Parameters
+    ----------
+    problems
+        `example_id` and `prompt` of rows. Rows with one prompt are one problem.
+    answers
+        Schema ANSWERS; `question_id` is the `example_id` of one of the rows that ask the problem.
+    """
+    asked = answers.group_by("question_id").agg(pass_rate=pl.col("correct").mean(), draws=pl.len())
+    solved = problems.join(asked, left_on="example_id", right_on="question_id", how="inner")
+    known = problems.join(solved.drop("example_id"), on="prompt", how="inner", maintain_order="left")
+    return known.select(*PASS_RATES).cast(pl.Schema(PASS_RATES))
 
 
 def _as_queries(

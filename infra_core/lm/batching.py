@@ -1,11 +1,11 @@
 """Batches of examples of like length under a token budget. Pure: order in, order out, no model."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from infra_core.corpus.example import TokenizedExample
@@ -19,16 +19,25 @@ class Batch:
     ----------
     index
         Where each row stood in the sequence given to `batches`.
+    weights
+        How often each row's loss counts in training.
     """
 
     ids: Int64[Tensor, "B T"]
     scored: Bool[Tensor, "B T"]
     attention_mask: Bool[Tensor, "B T"]
     index: tuple[int, ...]
+    weights: Float[Tensor, " B"]
 
     def to(self, device: str | torch.device) -> "Batch":
         """Return the same batch on another device."""
-        return Batch(self.ids.to(device), self.scored.to(device), self.attention_mask.to(device), self.index)
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            scored=self.scored.to(device),
+            attention_mask=self.attention_mask.to(device),
+            weights=self.weights.to(device),
+        )
 
 
 def collate(examples: Sequence[TokenizedExample], index: Sequence[int] | None = None) -> Batch:
@@ -41,7 +50,8 @@ def collate(examples: Sequence[TokenizedExample], index: Sequence[int] | None = 
         ids[row, : len(example)] = example.ids
         scored[row, : len(example)] = example.scored
         attention_mask[row, : len(example)] = True
-    return Batch(ids, scored, attention_mask, tuple(index if index is not None else range(len(examples))))
+    places = tuple(index if index is not None else range(len(examples)))
+    return Batch(ids, scored, attention_mask, places, torch.tensor([example.weight for example in examples]))
 
 
 def predicting(batch: Batch) -> Bool[Tensor, "B T"]:

@@ -35,7 +35,11 @@ def token_losses(
 
 
 def summed_loss(
-    logits: Float[Tensor, "B T V"], ids: Int64[Tensor, "B T"], scored: Bool[Tensor, "B T"]
+    logits: Float[Tensor, "B T V"],
+    ids: Int64[Tensor, "B T"],
+    scored: Bool[Tensor, "B T"],
+    weights: Float[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the NLL summed over all scored tokens of the batch, in nats."""
-    return token_losses(logits, ids, scored).sum()
+    """Return the NLL summed over all scored tokens of the batch, in nats; each as often as `weights` say."""
+    losses = token_losses(logits, ids, scored)
+    return losses.sum() if weights is None else (losses * weights).sum()

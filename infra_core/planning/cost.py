@@ -1,19 +1,19 @@
 """Bytes and seconds of every stage, from shapes and volumes. Arithmetic only: nothing is read or run.
 
-Counted are passes over the model, decompositions and products of factors, the optimiser, and a fixed time an
-artifact. Reading rows and judging answers are not: seconds where the rest is minutes.
+Counted are passes over the model, decompositions and products of factors, the optimiser, a fixed time an
+artifact, and judging the corpus's own answers if cleaning asks for it (`clean.verify`). Reading rows and
+judging the model's answers are not: seconds where the rest is minutes.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from transformers import PretrainedConfig
 
-from infra_core.evaluation.generation import BATCH_TOKENS
-from infra_core.influence.plan import FactorBytes, ModuleSize, Prepare, factor_bytes, module_sizes
-from infra_core.planning.work import FP32, Amount, Machine, Shape, Work
-from infra_core.recipe import AskParams, PretrainedBase, Recipe
+from infra_core.influence.plan import FactorBytes, Prepare, factor_bytes, module_sizes
+from infra_core.planning.stages import StageWork, Volume, query_groups
+from infra_core.planning.work import FP32, Machine, Shape
+from infra_core.recipe import PretrainedBase, Recipe
 from infra_core.recipe.params import names_adapters
 from infra_core.training.adapters import adapt
 
@@ -22,26 +22,15 @@ ADAM_BYTES = 16  # per weight: fp32 master, gradient, two moments
 BATCHES = (16_384, 8192, 4096, 2048, 1024)  # positions in one pass that are tried, the largest first
 MOST_PARTITIONS = 64
 USABLE = 0.85  # of a device's memory
+ALWAYS = ("train", "collect_queries", "fit_eigenbasis", "fit_factors", "score", "evaluate")
+"""Stages of every run; what others cost is shown where a recipe asks for them."""
+
 ARTIFACT_SECONDS = (
     0.8  # loading, saving, lm_eval: what `tiny` takes for one on two cores with hardly any rows
 )
 
 
-@dataclass(frozen=True)
-class Volume:
-    """How much text a run handles.
-
-    Attributes
-    ----------
-    assumed
-        What could not be counted here and what was taken instead; empty if everything was counted.
-    """
-
-    rows: int
-    tokens: int  # of the corpus, once
-    base_tokens: int  # of the scratch base's own corpus, once
-    questions: int  # exam
-    assumed: tuple[str, ...] = ()
+JUDGE_SECONDS = {"math": 0.01, "code": 0.15}  # of an answer, by math-verify or in the sandbox, on a busy core
 
 
 @dataclass(frozen=True)
@@ -133,17 +122,22 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         "fit_eigenbasis": forward + 2 * factors.covariance // machine.devices // partitions,
         "fit_factors": forward + (factors.basis + factors.eigenvalues) // machine.devices // partitions,
         # Directions of all groups, and of one its gradient and what preconditioning makes of it.
-        "score": forward + (_groups(recipe) + 2) * factors.query // machine.devices,
+        "score": forward + (query_groups(recipe) + 2) * factors.query // machine.devices,
         "evaluate": forward,
     }
-    run = _Run(recipe, shape, volume, batch, recompute)
+    peak |= dict.fromkeys(("attempt", "perplexity", "nearness"), forward)
+    run = StageWork(recipe, shape, volume, batch, recompute)
     work = {
         "train": run.training(),
         "collect_queries": run.asking(),
         **run.fitting(sizes, partitions),
         "score": run.scoring(sizes),
         "evaluate": run.examining(),
+        "attempt": run.trying(),
+        "perplexity": run.passing("perplexity"),
+        "nearness": run.passing("nearness"),
     }
+    peak = {stage: held for stage, held in peak.items() if stage in ALWAYS or work[stage].flops}
     artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
     stages = tuple(
         StagePlan(
@@ -155,7 +149,17 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         )
         for stage in peak
     )
+    if recipe.corpus.clean.verify is not None:
+        stages = (_verifying(recipe, volume), *stages)
     return Plan(volume, machine, factors, stages, batch, recompute)
+
+
+def _verifying(recipe: Recipe, volume: Volume) -> StagePlan:
+    """Return the cost of judging the corpus's answers, on one core; code is judged by running it."""
+    kinds = ["code" if source.domain == "code" else "math" for source in recipe.corpus.sources]
+    each = sum(JUDGE_SECONDS[kind] for kind in kinds) / len(kinds)
+    judged = volume.rows * (recipe.corpus.clean.verify or 0.0)
+    return StagePlan("ingest", 0, 1, 1, round(judged * each, 1))
 
 
 def _held(recipe: Recipe, shape: Shape, devices: int) -> tuple[int, int]:
@@ -179,89 +183,3 @@ def _adapters(recipe: Recipe) -> Prepare:
     if lora is None or not names_adapters(recipe.factors.modules):
         return lambda model: model
     return lambda model: adapt(model, lora, seed=0)
-
-
-def _groups(recipe: Recipe) -> int:
-    domains = len({recipe.benchmarks[task].domain for task in recipe.queries.tasks})
-    return domains * (2 if recipe.queries.objective == "changed" else 1)  # questions gained, and lost
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The work of each stage."""
-
-    recipe: Recipe
-    shape: Shape
-    volume: Volume
-    batch: int
-    recompute: bool
-
-    @property
-    def arms(self) -> int:
-        return len({"keep_all", *self.recipe.mixtures}) * self.recipe.train.seeds
-
-    @property
-    def length(self) -> float:
-        """Of a row, on average."""
-        return self.volume.tokens / max(self.volume.rows, 1)
-
-    def training(self) -> Work:
-        given = self.recipe.train
-        work = self._steps(self.volume.tokens * given.epochs * self.arms, given.batch_tokens)
-        if (base := self.recipe.base.train) is not None:
-            work += self._steps(self.volume.base_tokens * base.epochs, base.batch_tokens)
-        return work
-
-    def _steps(self, tokens: Amount, batch_tokens: int) -> Work:
-        steps = tokens / batch_tokens
-        passes = steps * math.ceil(batch_tokens / self.batch)
-        return (
-            self.shape.forward(tokens, self.length, passes) * (2 if self.recompute else 1)
-            + self.shape.backward(tokens, self.length, passes, of_weights=True)
-            + self.shape.update(steps)
-        )
-
-    def fitting(self, sizes: Sequence[ModuleSize], partitions: int) -> dict[str, Work]:
-        volume = self.volume
-        fitted = volume.tokens * min(
-            1.0, (self.recipe.factors.sequences or volume.rows) / max(volume.rows, 1)
-        )
-        passing = self._through(fitted) * partitions
-        squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
-        cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
-        products = Work(2 * squares * fitted)
-        return {"fit_eigenbasis": passing + products + Work(25 * cubes), "fit_factors": passing + products}
-
-    def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
-        passing = self._through(self.volume.tokens)
-        if self.recipe.scores.token_rule == "loss_term":
-            # Forward mode: a value and a tangent, for each group anew.
-            passes = self.volume.tokens / self.batch
-            dual = self.shape.forward(self.volume.tokens, self.length, passes) * 3
-            return dual * _groups(self.recipe)
-        tracked = sum(size.d_out * size.d_in for size in sizes)
-        return passing + Work(2 * tracked * self.volume.tokens * _groups(self.recipe))
-
-    def _through(self, tokens: Amount) -> Work:
-        """Forward, and back to the activations."""
-        passes = math.ceil(tokens / self.batch)
-        forward = self.shape.forward(tokens, self.length, passes)
-        return forward + self.shape.backward(tokens, self.length, passes, of_weights=False)
-
-    def asking(self) -> Work:
-        given = self.recipe.queries
-        if given.objective == "reference":
-            return Work()
-        return self._answers(given) * (2 if given.objective == "changed" else 1)
-
-    def examining(self) -> Work:
-        return self._answers(self.recipe.evaluate) * (self.arms + 1)
-
-    def _answers(self, given: AskParams) -> Work:
-        """Answers to all questions, none of which ends early."""
-        new_tokens = given.max_new_tokens
-        length = new_tokens + self.length / 2  # a question is about half of a row
-        rows = max(1, int(BATCH_TOKENS / length))
-        answers = self.volume.questions * given.draws
-        batches = max(len(given.tasks), math.ceil(answers / rows))
-        return self.shape.decode(answers * new_tokens, length / 2, batches * new_tokens)

@@ -1,6 +1,7 @@
 """Everything that decides the numbers of a run; one file a run, one class a stage."""
 
 from infra_core.recipe.data import (
+    AttemptParams,
     Benchmark,
     CleanParams,
     ColumnMapping,
@@ -11,9 +12,28 @@ from infra_core.recipe.data import (
     ScreenParams,
     Source,
 )
-from infra_core.recipe.evaluation import AskParams, EvaluateParams
+from infra_core.recipe.evaluation import AskParams, DrawParams, EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
-from infra_core.recipe.mixture import Flip, KeepAll, MixParams, MixtureRule, RandomSwap
+from infra_core.recipe.mixture import (
+    AnyControl,
+    Control,
+    Flip,
+    Identity,
+    KeepAll,
+    LengthMatched,
+    MixParams,
+    MixtureRule,
+    Only,
+    Perplexity,
+    Prune,
+    Random,
+    Rds,
+    Reverse,
+    Rule,
+    Select,
+    Spans,
+    Weigh,
+)
 from infra_core.recipe.model import (
     BaseSection,
     LoraParams,
@@ -27,32 +47,47 @@ from infra_core.recipe.params import Params
 from infra_core.recipe.recipe import Recipe
 
 __all__ = [
+    "AnyControl",
     "AskParams",
+    "AttemptParams",
     "BaseSection",
     "Benchmark",
     "CleanParams",
     "ColumnMapping",
+    "Control",
     "CorpusParams",
+    "DrawParams",
     "EvaluateParams",
     "FactorParams",
     "Flip",
+    "Identity",
     "IngestParams",
     "Judge",
     "KeepAll",
+    "LengthMatched",
     "LoraParams",
     "MixParams",
     "MixtureRule",
+    "Only",
     "Params",
+    "Perplexity",
     "PretrainedBase",
+    "Prune",
     "QueryParams",
-    "RandomSwap",
+    "Random",
     "RateParams",
+    "Rds",
     "Recipe",
+    "Reverse",
+    "Rule",
     "ScoreParams",
     "ScratchBase",
     "ScreenParams",
+    "Select",
     "Source",
+    "Spans",
     "TrainFields",
     "TrainParams",
     "TrainSection",
+    "Weigh",
 ]

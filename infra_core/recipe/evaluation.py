@@ -9,16 +9,21 @@ from infra_core.recipe.params import Count, Fraction, Name, Params
 Temperature = Annotated[float, Field(ge=0)]
 
 
-class AskParams(Params):
-    """Which benchmarks are asked, and how answers are drawn."""
+class DrawParams(Params):
+    """How answers are drawn."""
 
-    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     draws: Count = 1
     temperature: Temperature = 0.0
     top_p: Fraction = 1.0
     max_new_tokens: Count = 256
-    questions: Count | None = None  # per task; by default all that are there for this use
     backend: Literal["hf", "vllm"] = "hf"  # what generates
+
+
+class AskParams(DrawParams):
+    """Which benchmarks are asked, and how answers are drawn."""
+
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    questions: Count | None = None  # per task; by default all that are there for this use
     seed: int = 0
 
 

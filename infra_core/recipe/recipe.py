@@ -14,7 +14,17 @@ from infra_core.errors import RequestError
 from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams, Source
 from infra_core.recipe.evaluation import EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
-from infra_core.recipe.mixture import Flip, KeepAll, MixtureRule, RandomSwap
+from infra_core.recipe.mixture import (
+    COPIES,
+    Control,
+    Identity,
+    KeepAll,
+    MixParams,
+    MixtureRule,
+    Only,
+    Prune,
+    Spans,
+)
 from infra_core.recipe.model import BaseSection, TrainSection
 from infra_core.recipe.params import Fraction, Name, Params, names_adapters
 from infra_core.seeds import derive_seed
@@ -70,9 +80,6 @@ class Recipe(Params):
                 f"{sorted(shared)} are queried and examined; give query_share, the fraction of their "
                 "questions that becomes queries (1.0 reuses all in both, and the report will say so)"
             )
-        needs_reserve = [name for name, rule in self.mixtures.items() if rule.kind in {"flip", "random"}]
-        if needs_reserve and not self.corpus.reserve:
-            raise ValueError(f"mixtures {needs_reserve} swap rows in; name the pool in corpus.reserve")
         names = [source.name for source in (*self.corpus.sources, *self.corpus.reserve)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -80,12 +87,41 @@ class Recipe(Params):
         return self
 
     @model_validator(mode="after")
-    def _controls_have_a_size(self) -> "Recipe":
+    def _controls_copy_a_rule(self) -> "Recipe":
         for name, rule in self.mixtures.items():
-            if isinstance(rule, RandomSwap) and self.sized_like(rule) is None:
+            if not isinstance(rule, Control):
+                continue
+            model = self.mixtures.get(self.copied_by(name) or "")
+            if model is None or isinstance(model, Control | KeepAll):
                 raise ValueError(
-                    f"mixtures.{name} is a control, but of which flip? name one of {self._flips()} in `like`"
+                    f"mixtures.{name} is a control, but of which arm? name one of {self._rules()} in `like`"
                 )
+            if model.kind not in COPIES[rule.kind]:
+                raise ValueError(
+                    f"mixtures.{name}: a control of kind {rule.kind} cannot copy a {model.kind}; it copies "
+                    f"{', '.join(sorted(COPIES[rule.kind]))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _mixtures_have_what_they_need(self) -> "Recipe":
+        domains = {source.domain for source in self.corpus.sources}
+        for name, rule in self.mixtures.items():
+            params = self.mixing(name)
+            if params.moves_in and not self.corpus.reserve:
+                raise ValueError(f"mixtures.{name} swaps rows in; name the pool in corpus.reserve")
+            if isinstance(params.copied, Spans) and self.scores.spans is None:
+                raise ValueError(f"mixtures.{name} edits spans, and responses have none; give scores.spans")
+            if isinstance(rule, Prune) and rule.by != "correct" and self.queries.objective != "changed":
+                raise ValueError(
+                    f"mixtures.{name} prunes by {rule.by}, but queries.objective is "
+                    f"{self.queries.objective}; harm is measured on what fine-tuning lost, so ask for "
+                    "`changed`, or prune by correct"
+                )
+            if isinstance(rule, Identity) and not params.by_influence:
+                raise ValueError(f"mixtures.{name} copies an arm that no influence decides; leave it out")
+            if isinstance(rule, Only) and (unknown := sorted({*rule.domains} - domains)):
+                raise ValueError(f"mixtures.{name} names domains {unknown}; the corpus has {sorted(domains)}")
         return self
 
     @model_validator(mode="after")
@@ -112,16 +148,32 @@ class Recipe(Params):
                 seeded[section] = {**value, "seed": derive_seed(given["seed"], section)}
         return seeded
 
-    def _flips(self) -> list[str]:
-        return [name for name, rule in self.mixtures.items() if isinstance(rule, Flip)]
+    def _rules(self) -> list[str]:
+        return [name for name, rule in self.mixtures.items() if not isinstance(rule, Control | KeepAll)]
 
-    def sized_like(self, rule: MixtureRule) -> Flip | None:
-        """Return the flip whose size a random control copies: the one it names, or the only one."""
-        if not isinstance(rule, RandomSwap):
+    def copied_by(self, arm: str) -> str | None:
+        """Return the arm that a control copies: the one it names, or the only rule; None for other arms."""
+        rule, rules = self.mixtures.get(arm), self._rules()
+        if not isinstance(rule, Control):
             return None
-        flips = self._flips()
-        chosen = self.mixtures.get(rule.like or (flips[0] if len(flips) == 1 else ""))
-        return chosen if isinstance(chosen, Flip) else None
+        return rule.like or (rules[0] if len(rules) == 1 else None)
+
+    def mixing(self, arm: str) -> MixParams:
+        """Return what makes the mixture of an arm; `keep_all`, the untouched corpus, is always one."""
+        rule = self.mixtures.get(arm, KeepAll(kind="keep_all"))
+        edits_spans = Spans in {type(rule), type(self.mixtures.get(self.copied_by(arm) or ""))}
+        families = {
+            source.name: source.family
+            for source in (*self.corpus.sources, *self.corpus.reserve)
+            if source.family is not None
+        }
+        return MixParams.model_validate({
+            "rule": rule,
+            "like": self.mixtures.get(self.copied_by(arm) or ""),
+            "spans": self.scores.spans if edits_spans else None,
+            "families": families or None,
+            "seed": self.seed,
+        })
 
     def placeless(self) -> "Recipe":
         """Return the same recipe without the addresses of files: what they hold is identity, not where."""

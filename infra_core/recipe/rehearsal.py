@@ -7,7 +7,8 @@ stage names, mappings, rules, judges and rates stay the recipe's own.
 from typing import TypeVar
 
 from infra_core.errors import RequestError
-from infra_core.recipe.data import Source
+from infra_core.recipe.data import AttemptParams, Source
+from infra_core.recipe.mixture import MixtureRule, Prune
 from infra_core.recipe.model import ScratchBase
 from infra_core.recipe.recipe import Recipe
 
@@ -49,16 +50,28 @@ def rehearsal(recipe: Recipe) -> Recipe:
             ),
             "benchmarks": {name: _stand_in(given) for name, given in recipe.benchmarks.items()},
             "train": recipe.train.model_copy(update={"batch_tokens": 4096, "max_tokens": 1536, "seeds": 1}),
+            "difficulty": recipe.difficulty.model_copy(update={"attempts": _brief(recipe)}),
             # A random model solves nothing, so there are no own correct answers to take.
             "queries": recipe.queries.model_copy(
                 update={"objective": "reference", "tasks": _referenced(recipe), "questions": QUESTIONS}
             ),
             "factors": recipe.factors.model_copy(update={"sequences": ROWS}),
+            "mixtures": {name: _of_references(rule) for name, rule in recipe.mixtures.items()},
             "evaluate": recipe.evaluate.model_copy(
                 update={"questions": QUESTIONS, "max_new_tokens": TOKENS, "draws": 1, "pass_at": ()}
             ),
         }
     )
+
+
+def _brief(recipe: Recipe) -> AttemptParams | None:
+    tried = recipe.difficulty.tried
+    return tried and tried.model_copy(update={"draws": 2, "max_new_tokens": TOKENS})
+
+
+def _of_references(rule: MixtureRule) -> MixtureRule:
+    """Return a rule that reference answers can decide: nothing is lost where nothing was asked."""
+    return rule.model_copy(update={"by": "correct"}) if isinstance(rule, Prune) else rule
 
 
 def _referenced(recipe: Recipe) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from infra_core.report.figures import EVERYWHERE, Figures
 from infra_core.report.influence import influence
 from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code, escape, table
-from infra_core.report.rows import funnel, mixtures, queries, screened
+from infra_core.report.mixtures import mixtures
+from infra_core.report.rows import difficulty, funnel, queries, screened
 
 
 def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
@@ -31,7 +32,7 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
         ("Which examples teach", [_INFLUENCE, "", *influence(inputs, figures)]),
         ("What the mixtures are made of", mixtures(inputs, figures)),
         ("Queries", queries(inputs, figures)),
-        ("Rows", [*funnel(inputs, figures), *screened(inputs, figures)]),
+        ("Rows", [*funnel(inputs, figures), *screened(inputs, figures), *difficulty(inputs, figures)]),
         ("How sure this is", _certainty(inputs, strength)),
     ]
     versions = dict(sorted({**inputs.versions, "lm_eval": harness_version()}.items()))
@@ -55,7 +56,8 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
 
 _INFLUENCE = (
     "Mean influence on the log-likelihood of each group of queries, in nats: positive is helpful. "
-    "The last column divides by scored tokens, since long responses have more to sum."
+    "Long responses have more to sum, so two more means stand beside it: a scored token's, and an example's "
+    "at equal length, over those fifths of response length that all bands of the domain have."
 )
 
 

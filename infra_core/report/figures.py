@@ -7,7 +7,18 @@ from infra_core.evaluation.statistics import Interval
 
 # A difference is shown with its sign, the size of one without; both are fractions shown as points.
 Unit = Literal[
-    "fraction", "difference", "size", "nats per token", "nats", "rows", "tokens", "questions", "seeds"
+    "fraction",
+    "difference",
+    "size",
+    "nats per token",
+    "nats",
+    "benefit",
+    "correlation",
+    "weight",
+    "rows",
+    "tokens",
+    "questions",
+    "seeds",
 ]
 
 
@@ -117,7 +128,9 @@ def _number(value: float | int, unit: Unit) -> str:
             return _signed(f"{100 * value:+.1f}")
         case "nats per token":
             return f"{value:.3f}"
-        case "nats":
+        case "correlation" | "weight":
+            return _signed(f"{value:.2f}")
+        case "nats" | "benefit":
             return _signed(f"{value:+.3g}")
         case _:
             return f"{value:,}"

@@ -11,26 +11,44 @@ from infra_core.report.markdown import code, table
 
 
 def influence(inputs: ReportInputs, figures: Figures) -> list[str]:
-    """Return mean influence of an example by query group, domain and band."""
+    """Return mean influence of an example by query group, domain and band, within and across domains."""
     if inputs.cells.is_empty():
         return ["No scored example has a rating.", ""]
+    lines = []
+    all_sources = pl.col("source").is_null()
+    for title, which in (
+        ("On queries of the examples' own domain:", all_sources & ~pl.col("across")),
+        ("On queries of other domains:", all_sources & pl.col("across")),
+        ("By source, where a domain has several:", ~all_sources),
+    ):
+        found = inputs.cells.filter(which)
+        if found.height:
+            by_source = found["source"].is_not_null().any()
+            lines += [title, "", *_table(found, figures, by_source=by_source)]
+    told = inputs.cells.filter(all_sources, pl.col("low").is_not_null())
+    clear = told.filter((pl.col("low") > 0) | (pl.col("high") < 0)).height
+    sure = figures.count("cells whose interval excludes zero", clear)
+    count = figures.count("cells", inputs.cells.filter(all_sources).height)
+    return [*lines, f"{sure} of {count} cells exclude zero.", ""]
+
+
+def _table(cells: pl.DataFrame, figures: Figures, *, by_source: bool) -> list[str]:
     rows = []
-    for cell in inputs.cells.iter_rows(named=True):
+    for cell in cells.iter_rows(named=True):
         band = cell["band"] or "unrated"
-        place = Place(group=cell["group"], domain=cell["domain"], band=band)
+        place = Place(group=cell["group"], domain=cell["domain"], band=band, source=cell["source"])
         rows.append([
             code(cell["group"]),
             code(cell["domain"]),
             band,
+            *([code(cell["source"])] if by_source else []),
             figures.count("examples scored", cell["n_examples"], place),
             _mean(figures, "influence", cell, "", place),
             _mean(figures, "influence per token", cell, "_per_token", place),
+            _mean(figures, "influence at equal length", cell, "_equal_length", place),
         ])
-    lines = table(["queries", "domain", "band", "examples", "an example", "a token"], rows, left=3)
-    told = inputs.cells.filter(pl.col("low").is_not_null())
-    clear = told.filter((pl.col("low") > 0) | (pl.col("high") < 0)).height
-    sure = figures.count("cells whose interval excludes zero", clear)
-    return [*lines, f"{sure} of {figures.count('cells', inputs.cells.height)} cells exclude zero.", ""]
+    names = ["queries", "domain", "band", *(["source"] if by_source else [])]
+    return table([*names, "examples", "an example", "a token", "at equal length"], rows, left=len(names))
 
 
 def _mean(figures: Figures, metric: str, cell: dict[str, Any], suffix: str, place: Place) -> str:

@@ -1,10 +1,11 @@
 """Everything a report is made of, and the exam seen from every side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from infra_core.corpus.schema import AGREEMENT
 from infra_core.errors import DataError
 from infra_core.evaluation.statistics import Table
 from infra_core.evaluation.summary import answer_table, nll_table
@@ -28,13 +29,19 @@ class ReportInputs:
         Of each arm, one frame a training seed with all tasks in it: schemas ANSWERS and LIKELIHOODS. Arms
         in the order they are shown: ``base`` first, then ``keep_all``, then the mixtures.
     mixtures
-        Schema MIXTURE, of ``keep_all`` and every mixture.
+        Schema MIXTURE, of ``keep_all`` and every mixture; columns of texts may be missing.
     cells
         Influence by domain × band × query group: `attributes.cells.CELLS`.
     ratings, screen, queries
         Schemas RATINGS (corpus, reserve and benchmark questions), SCREEN and QUERY.
     dropped
         Schema DROPPED, of corpus, reserve and benchmarks.
+    left
+        Schema LEFT, by arm: rows of the corpus that are not in its mixture.
+    directions
+        Schema DIRECTIONS, of arms whose flip was measured.
+    agreement
+        Schema AGREEMENT, where the model tried problems that have labels.
     versions
         Of what computed the numbers, e.g. ``{"torch": "2.13.0"}``. No times, hosts or paths.
     """
@@ -49,6 +56,9 @@ class ReportInputs:
     queries: pl.DataFrame
     dropped: pl.DataFrame
     versions: Mapping[str, str]
+    left: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    directions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
 
     def __post_init__(self) -> None:
         """Check that there is something to compare with.
@@ -74,12 +84,11 @@ class ReportInputs:
         return [arm for arm in self.answers if arm in self.mixtures and arm != BASELINE]
 
     def controls(self, arm: str) -> list[str]:
-        """Return the random arms that copy the size of `arm`."""
-        rules = self.recipe.mixtures
+        """Return the controls of `arm`: the arms that copy its size."""
         return [
             name
-            for name, rule in rules.items()
-            if name in self.answers and arm in rules and self.recipe.sized_like(rule) is rules[arm]
+            for name in self.recipe.mixtures
+            if name in self.answers and self.recipe.copied_by(name) == arm
         ]
 
     def seed(self, *names: str) -> int:

@@ -1,41 +1,83 @@
-"""Sections on rows: where they came from, what was dropped, what is in each mixture, what was queried."""
+"""Sections on rows: where they came from, what was dropped, how hard they are, what was queried."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
-from infra_core.mixture import composition
+from infra_core.corpus.screen import refused
+from infra_core.evaluation.statistics import Interval
 from infra_core.report.figures import Figures, Place
-from infra_core.report.inputs import BANDS, BASELINE, ReportInputs
+from infra_core.report.inputs import BASELINE, ReportInputs
 from infra_core.report.markdown import code, escape, table
 
 POOLS = ("corpus", "reserve", "benchmark")
+METHODS = {
+    "label": "its source's label",
+    "pass_rate": "how often the model before fine-tuning fails",
+    "response_length": "the length of the response",
+}
+OFF = {
+    "decontaminate": "Decontamination is off: nobody looked whether benchmark questions stand in the corpus.",
+    "deduplicate": "Nobody looked for duplicates.",
+}
+"""What is said where a recipe turns a look off."""
 
 
 def funnel(inputs: ReportInputs, figures: Figures) -> list[str]:
-    """Return rows read, dropped and kept by source, and why rows were dropped."""
+    """Return what became of each source's rows, from the files to training, and why rows were dropped.
+
+    Tokens are those of prompt and response; a row that cleaning dropped has none, since it may have no text.
+    """
     recipe = inputs.recipe
     named = {
         "corpus": [source.name for source in recipe.corpus.sources],
         "reserve": [source.name for source in recipe.corpus.reserve],
         "benchmark": list(recipe.benchmarks),
     }
-    rows = []
-    for pool in POOLS:
-        kept_here = inputs.ratings.filter(pl.col("pool") == pool)
-        for source in named[pool]:
-            kept = kept_here.filter(pl.col("source") == source).height
-            dropped = inputs.dropped.filter(pl.col("source") == source).height
-            place = Place(group=pool, source=source)
-            counts = {"rows read": kept + dropped, "rows dropped": dropped, "rows kept": kept}
-            rows.append([
-                pool,
-                code(source),
-                *(figures.count(name, value, place) for name, value in counts.items()),
-            ])
-    lines = table(["pool", "source", "read", "dropped", "kept"], rows, left=2)
+    rows = [
+        [pool, code(source), *_fate(inputs, figures, pool, source)]
+        for pool in POOLS
+        for source in named[pool]
+    ]
+    header = [
+        "pool",
+        "source",
+        "read",
+        "dropped",
+        "kept",
+        "tokens",
+        "duplicate",
+        "contaminated",
+        "left",
+        "tokens",
+    ]
+    lines = table(header, rows, left=2)
     reasons = _reasons(inputs.dropped, figures)
     return lines + (["Why rows were dropped:", "", *reasons] if reasons else [])
+
+
+def _fate(inputs: ReportInputs, figures: Figures, pool: str, source: str) -> list[str]:
+    place = Place(group=pool, source=source)
+    kept = inputs.ratings.filter(pl.col("pool") == pool, pl.col("source") == source)
+    kept = kept.with_columns(tokens=pl.col("prompt_tokens") + pl.col("response_tokens"))
+    dropped = inputs.dropped.filter(pl.col("source") == source).height
+    gone = refused(inputs.screen, pool)
+    left = kept.join(gone, on="example_id", how="anti")
+    verdicts = kept.join(gone.select("example_id", "verdict"), on="example_id")["verdict"]
+    counts = {
+        "rows read": kept.height + dropped,
+        "rows dropped": dropped,
+        "rows kept": kept.height,
+        "tokens kept": int(kept["tokens"].sum()),
+        "rows duplicate": int((verdicts == "duplicate").sum()),
+        "rows contaminated": int((verdicts == "contaminated").sum()),
+        "rows left": left.height,
+        "tokens left": int(left["tokens"].sum()),
+    }
+    return [
+        figures.count(name, value, place, "tokens" if name.startswith("tokens") else "rows")
+        for name, value in counts.items()
+    ]
 
 
 def _reasons(dropped: pl.DataFrame, figures: Figures) -> list[str]:
@@ -55,79 +97,65 @@ def _reasons(dropped: pl.DataFrame, figures: Figures) -> list[str]:
 
 def screened(inputs: ReportInputs, figures: Figures) -> list[str]:
     """Return what the global looks found: duplicates and overlap with the benchmarks."""
+    lines = [f"**{OFF[name]}**" for name in OFF if not getattr(inputs.recipe.screen, name)]
+    lines = [piece for line in lines for piece in (line, "")]
     counted = (
         inputs.screen
-        .group_by("pool", "verdict", "matched_source")
+        .group_by("pool", "verdict", "rule", "matched_source")
         .agg(rows=pl.len())
-        .sort("pool", "verdict", "matched_source", nulls_last=True)
+        .sort("pool", "verdict", "rule", "matched_source", nulls_last=True)
     )
     if counted.is_empty():
-        return ["No duplicates, and no overlap with a benchmark.", ""]
+        return [*lines, "No duplicates, and no overlap with a benchmark.", ""]
     rows = [
         [
             pool,
             verdict,
+            rule,
             code(source or "unknown"),
-            figures.count("rows screened", rows, Place(group=pool, reason=verdict, source=source)),
+            figures.count(
+                "rows screened", rows, Place(group=pool, reason=f"{verdict}, {rule}", source=source)
+            ),
         ]
-        for pool, verdict, source, rows in counted.iter_rows()
+        for pool, verdict, rule, source, rows in counted.iter_rows()
     ]
-    lines = table(["pool", "verdict", "like a row of", "rows"], rows, left=3)
-    return [*lines, "Duplicates and contaminated rows are in no mixture; suspects stay.", ""]
+    lines += table(["pool", "verdict", "rule", "like a row of", "rows"], rows, left=4)
+    told = "Duplicates and contaminated rows are in no mixture; suspects stay. Every overlap, with the words"
+    return [*lines, f"{told} that both texts have, is a row of `overlaps.parquet` of the screen.", ""]
 
 
-def mixtures(inputs: ReportInputs, figures: Figures) -> list[str]:
-    """Return each mixture's rows and tokens by domain and band, beside the untouched corpus."""
-    arms = [BASELINE, *inputs.changed]
-    totals = {
-        arm: composition(inputs.mixtures[arm], inputs.ratings)
-        .group_by("domain", "band")
-        .agg(pl.col("rows").sum(), pl.col("tokens").sum())
-        for arm in arms
-    }
-    domains = pl.concat([totals[arm]["domain"] for arm in arms]).unique().sort()
-    rows = []
-    for domain in domains:
-        for band in BANDS:
-            here = {
-                arm: frame.filter(pl.col("domain") == domain, pl.col("band").eq_missing(pl.lit(band)))
-                for arm, frame in totals.items()
-            }
-            if any(frame.height for frame in here.values()):
-                name = band or "unrated"
-                rows.append([code(domain), name, *_sizes(here, figures, domain=domain, band=name)])
-    rows.append(["all", "", *_sizes(totals, figures)])
-    header = ["domain", "band", *(f"{code(arm)} {unit}" for arm in arms for unit in ("rows", "tokens"))]
-    lines = table(header, rows, left=2)
-    moved = [line for arm in inputs.changed for line in _moved(inputs, arm, figures)]
-    return lines + ([*moved, ""] if moved else [])
-
-
-def _sizes(
-    frames: dict[str, pl.DataFrame], figures: Figures, domain: str | None = None, band: str | None = None
-) -> list[str]:
-    cells = []
-    for arm, frame in frames.items():
-        place = Place(arm=arm, domain=domain, band=band)
-        cells += [
-            figures.count("rows in mixture", int(frame["rows"].sum()), place),
-            figures.count("tokens in mixture", int(frame["tokens"].sum()), place, "tokens"),
+def difficulty(inputs: ReportInputs, figures: Figures) -> list[str]:
+    """Return what difficulty is, by domain, and how far labels and pass rates agree, if both are known."""
+    counted = (
+        inputs.ratings
+        .filter(pl.col("pool") == "corpus")
+        .group_by("domain", "difficulty_method")
+        .agg(rows=pl.len())
+        .sort("domain", "difficulty_method", nulls_last=True)
+    )
+    rows = [
+        [
+            code(domain),
+            METHODS.get(method, "unknown"),
+            figures.count("rows rated", rows, Place(domain=domain, reason=method or "unrated")),
         ]
-    return cells
+        for domain, method, rows in counted.iter_rows()
+    ]
+    lines = table(["domain", "difficulty is", "rows"], rows, left=2)
+    for row in inputs.agreement.iter_rows(named=True):
+        lines += [_agreed(row, figures), ""]
+    return lines
 
 
-def _moved(inputs: ReportInputs, arm: str, figures: Figures) -> Iterator[str]:
-    mixture, untouched = inputs.mixtures[arm], inputs.mixtures[BASELINE]
-    came_in = mixture.filter(pl.col("origin") == "swapped_in").group_by("domain", "reason").agg(rows=pl.len())
-    for domain, reason, rows in came_in.sort("domain", "reason").iter_rows():
-        # What follows a comma in a reason tells of a reserve that was too small, with counts of its own.
-        what, _, shortage = reason.partition(",")
-        in_domain = untouched.filter(pl.col("domain") == domain)
-        left = in_domain.join(mixture, on="example_id", how="anti").height
-        place = Place(arm=arm, domain=domain)
-        out, into = figures.count("rows left", left, place), figures.count("rows swapped in", rows, place)
-        short = ". The reserve held no more, so the swap is smaller than asked for" if shortage else ""
-        yield f"- {code(arm)}, {escape(what)}: {out} rows left, {into} came in{short}."
+def _agreed(row: dict[str, Any], figures: Figures) -> str:
+    place = Place(domain=row["domain"])
+    problems = figures.count("problems labelled and tried", row["n_problems"], place, "questions")
+    on = f"of {problems} problems of {code(row['domain'])} that have both"
+    if row["spearman"] is None or row["low"] is None:
+        return f"Label and pass rate {on} cannot be compared: all are alike in one of the two."
+    found = Interval(row["spearman"], row["low"], row["high"], 0.0, row["n_problems"], 1)
+    shown = figures.interval("agreement of label and pass rate", found, place, "correlation")
+    return f"Label and the model's own failure rate {on} order them alike with a rank correlation of {shown}."
 
 
 def queries(inputs: ReportInputs, figures: Figures) -> list[str]:

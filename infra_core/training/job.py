@@ -43,6 +43,7 @@ class Job(BaseModel, frozen=True):
             "ids": torch.cat([example.ids for example in examples]),
             "scored": torch.cat([example.scored for example in examples]),
             "lengths": torch.tensor([len(example) for example in examples]),
+            "weights": torch.tensor([example.weight for example in examples], dtype=torch.float64),
         }
         save_file(rows, folder / _EXAMPLES)
         (folder / _JOB).write_text(self.model_dump_json(), encoding="utf-8")
@@ -52,8 +53,9 @@ class Job(BaseModel, frozen=True):
         """Return the job of a folder and its rows, in their order."""
         rows = load_file(folder / _EXAMPLES)
         lengths = rows["lengths"].tolist()
-        pairs = zip(rows["ids"].split(lengths), rows["scored"].split(lengths), strict=True)
+        parts = (rows["ids"].split(lengths), rows["scored"].split(lengths), rows["weights"].tolist())
         examples = [
-            TokenizedExample(ids, scored, example_id=str(row)) for row, (ids, scored) in enumerate(pairs)
+            TokenizedExample(ids, scored, example_id=str(row), weight=weight)
+            for row, (ids, scored, weight) in enumerate(zip(*parts, strict=True))
         ]
         return cls.model_validate_json((folder / _JOB).read_text(encoding="utf-8")), examples

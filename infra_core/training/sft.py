@@ -29,6 +29,7 @@ from infra_core.lm.load import no_progress_bars
 from infra_core.lm.objective import summed_loss
 from infra_core.recipe import TrainParams
 from infra_core.training.adapters import adapt, merge, save_adapters
+from infra_core.training.labels import NOT_SCORED, from_labels, to_labels
 from infra_core.training.place import HERE, Place
 from infra_core.training.plan import micro_batches, plan_steps
 from infra_core.training.sharding import resumable, trains_shares
@@ -37,12 +38,11 @@ from infra_core.training.states import States, Watch, is_first
 LOSSES = {
     "optimiser_step": pl.Int32(),  # 1-based
     "scored_tokens": pl.Int32(),
-    "nll_per_token": pl.Float64(),  # nats, before the step's update
+    "nll_per_token": pl.Float64(),  # nats, before the step's update; as rows are weighted
     "learning_rate": pl.Float64(),
 }
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-_NOT_SCORED = -100  # the label that Trainer does not count
 
 ADAPTER = "adapter"
 """Folder of trained adapters, below that of the states."""
@@ -64,8 +64,9 @@ def train(
 ) -> pl.DataFrame:
     """Train `model` in place and return one row of `LOSSES` an optimiser step.
 
-    An optimiser step minimises the summed NLL of its scored tokens divided by their number. On a CPU the
-    result is the same to the last bit for the same inputs and threads, however often it was resumed.
+    An optimiser step minimises the summed NLL of its scored tokens, each times the weight of its row,
+    divided by their number. On a CPU the result is the same to the last bit for the same inputs and
+    threads, however often it was resumed.
 
     Parameters
     ----------
@@ -142,12 +143,12 @@ class _MicroBatches(Dataset[dict[str, Any]]):
         group = self.groups[number]
         if not group:  # filler: one position that nothing is learnt from
             nothing = torch.zeros(1, 1, dtype=torch.int64)
-            return {"input_ids": nothing, "labels": nothing + _NOT_SCORED, "use_cache": False}
+            return {"input_ids": nothing, "labels": nothing + NOT_SCORED, "use_cache": False}
         batch = collate([self.rows[row] for row in group])
         return {
             "input_ids": batch.ids,
             "attention_mask": batch.attention_mask.long(),
-            "labels": batch.ids.masked_fill(~batch.scored, _NOT_SCORED),
+            "labels": to_labels(batch),
             "use_cache": False,
         }
 
@@ -189,9 +190,9 @@ def _only(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
-    scored = labels != _NOT_SCORED
-    # The divisor counts the whole optimiser step, so micro-batches add up to its mean.
-    return summed_loss(outputs.logits, labels.clamp(min=0), scored) / num_items_in_batch
+    # The divisor counts the scored tokens of the whole optimiser step, so micro-batches add up to its mean.
+    # It counts each once: a row of weight 2 adds twice its gradient, whatever is beside it.
+    return summed_loss(outputs.logits, *from_labels(labels)) / num_items_in_batch
 
 
 def _losses(state: TrainerState, scored_tokens: Sequence[int]) -> pl.DataFrame:

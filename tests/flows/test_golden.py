@@ -5,11 +5,12 @@ import json
 import pytest
 
 from tasks._stage import STAGES
-from tests.golden.numbers import DIGITS, FOLDER, golden_file, recipe_hash, stage_numbers
+from tests.golden.numbers import DIGITS, FOLDER, built_beside, golden_file, recipe_hash, stage_numbers
 
 
 def test_every_stage_writes_the_numbers_that_its_version_recorded(finished):
-    found = stage_numbers(finished.ctx.store, finished.report)
+    beside = built_beside(finished.recipe, finished.ctx)
+    found = stage_numbers(finished.ctx.store, finished.report, *beside)
     assert set(found) == set(STAGES)
     for stage, numbers in found.items():
         version = STAGES[stage].version

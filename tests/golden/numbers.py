@@ -7,18 +7,39 @@ from pathlib import Path
 import polars as pl
 from safetensors.torch import load as read_safetensors
 
+from flows.attribute import attribute
+from flows.evidence import gather_evidence
+from flows.publish import publish_arm
+from infra_core.recipe import AttemptParams, Perplexity, Rds, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
+from tasks._stage import RunContext
+from tasks.attempt import AttemptRun, attempt
 
 FOLDER = Path(__file__).parent
 DIGITS = 2  # significant ones that are held: other processors sum in another order
 
 
-def stage_numbers(store: ArtifactStore, report: Artifact) -> dict[str, dict[str, float]]:
-    """Return, per stage, totals over all its artifacts: rows, and the sum of every numeric column."""
+def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
+    """Build what the shrunk run does not ask for: evidence of other arms, attempts, a published mixture."""
+    given = Recipe.load(recipe)
+    arms = {
+        "mid": Perplexity(kind="perplexity", keep="mid", like="flip"),
+        "rds": Rds(kind="rds", like="flip"),
+    }
+    more = given.model_copy(update={"mixtures": {**given.mixtures, **arms}})
+    found = attribute(given, ctx)
+    known = gather_evidence(more, ctx, found, arms)
+    how = AttemptParams(draws=1, temperature=0.0, max_new_tokens=8)
+    tried = attempt(ctx, checkpoint=found.base, corpus=found.data.reserve, params=AttemptRun.of(given, how))
+    return [*known.values(), tried, publish_arm(given, ctx, "flip")]
+
+
+def stage_numbers(store: ArtifactStore, *artifacts: Artifact) -> dict[str, dict[str, float]]:
+    """Return, per stage, totals over all that these rest on: rows, and the sum of every numeric column."""
     found: dict[str, dict[str, float]] = {}
-    for _, artifact in ancestors(store, report):
+    for _, artifact in ancestors(store, *artifacts):
         assert isinstance(artifact, Artifact)
         totals = found.setdefault(artifact.stage, {})
         for name in store.parts(artifact):

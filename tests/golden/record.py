@@ -9,7 +9,7 @@ from flows.curate import run_stages
 from infra_core.recipe import Recipe
 from tasks._stage import STAGES, RunContext
 from tests.flows.shrunk import shrunk_tiny
-from tests.golden.numbers import golden_file, recipe_hash, stage_numbers
+from tests.golden.numbers import built_beside, golden_file, recipe_hash, stage_numbers
 
 
 def main(only: str | None) -> None:
@@ -17,7 +17,8 @@ def main(only: str | None) -> None:
     with TemporaryDirectory() as folder:
         recipe = shrunk_tiny(Path(folder))
         ctx = RunContext.here(str(Path(folder, "store")), "cpu")
-        found = stage_numbers(ctx.store, run_stages(Recipe.load(recipe), ctx))
+        report = run_stages(Recipe.load(recipe), ctx)
+        found = stage_numbers(ctx.store, report, *built_beside(recipe, ctx))
         for stage, numbers in sorted(found.items()):
             if only in (None, stage):
                 filed = {"recipe": recipe_hash(recipe), "numbers": dict(sorted(numbers.items()))}

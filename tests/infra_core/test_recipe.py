@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra_core.errors import RequestError
-from infra_core.recipe import Flip, MixParams, RandomSwap, Recipe
+from infra_core.recipe import Flip, MixParams, Random, Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.store.key import canonical_json
 
@@ -115,14 +115,14 @@ def test_a_swap_without_a_reserve_is_refused(tiny, tmp_path):
 
 def test_a_control_must_know_whose_size_it_copies(tiny, tmp_path):
     tiny["mixtures"] = {"random": {"kind": "random", "match": "tokens"}}
-    with pytest.raises(RequestError, match="of which flip"):
+    with pytest.raises(RequestError, match="of which arm"):
         load(tmp_path, tiny)
 
 
 def test_none_is_not_hashed_so_that_a_new_field_strands_no_artifact():
-    without = MixParams(rule=RandomSwap(kind="random", match="rows"), seed=0)
-    assert "size_of" not in canonical_json(without)
+    without = MixParams(rule=Random(kind="random"), seed=0)
     assert "like" not in canonical_json(without)
+    assert "families" not in canonical_json(without)
 
 
 def test_a_recipe_is_frozen():
@@ -160,3 +160,80 @@ def test_influence_on_adapters_needs_training_of_adapters(tmp_path, tiny):
 def test_a_field_that_was_not_there_before_moves_no_key(tiny, tmp_path):
     """None is not hashed, so checkpoints trained before adapters existed are still found."""
     assert "lora" not in canonical_json(load(tmp_path, tiny).train.run(seed=1))
+
+
+def mixed(tiny, tmp_path, **arms):
+    return load(tmp_path, tiny | {"mixtures": arms})
+
+
+PRUNE = {"kind": "prune", "by": "correct", "fraction": 0.5}
+FLIP = {"kind": "flip", "match": "tokens"}
+
+
+def test_a_control_copies_the_arm_it_names_or_the_only_rule(tiny, tmp_path):
+    """What it copies is part of what its mixture is made by."""
+    one = mixed(tiny, tmp_path, prune=PRUNE, random={"kind": "random"})
+    assert one.copied_by("random") == "prune"
+    assert one.mixing("random").like == one.mixtures["prune"]
+    named = {"kind": "random", "like": "flip"}
+    two = mixed(tiny, tmp_path, prune=PRUNE, flip=FLIP, random=named)
+    assert two.mixing("random").like == two.mixtures["flip"]
+    with pytest.raises(RequestError, match=r"mixtures.random is a control, but of which arm\? .*flip.*prune"):
+        mixed(tiny, tmp_path, prune=PRUNE, flip=FLIP, random={"kind": "random"})
+    with pytest.raises(RequestError, match="of which arm"):
+        mixed(tiny, tmp_path, prune=PRUNE, random={"kind": "random", "like": "prone"})
+
+
+@pytest.mark.parametrize(
+    ("arms", "complaint"),
+    [
+        ({"m": {"kind": "weigh", "by": "influence", "strength": 0.5}, "c": {"kind": "rds", "like": "m"}},
+         "a control of kind rds cannot copy a weigh; it copies flip, prune, select"),
+        ({"m": FLIP, "c": {"kind": "identity", "like": "m"}}, "copies an arm that no influence decides"),
+        ({"m": {**PRUNE, "by": "combined"}}, "harm is measured on what fine-tuning lost"),
+        ({"m": FLIP, "c": {"kind": "only", "domains": ["maths"]}}, r"names domains \['maths'\]; the corpus"),
+    ],
+    ids=["of another kind", "no influence", "no harm", "no such domain"],
+)  # fmt: skip
+def test_a_rule_that_could_not_be_carried_out_is_refused_before_any_work(tiny, tmp_path, arms, complaint):
+    with pytest.raises(RequestError, match=complaint):
+        mixed(tiny, tmp_path, **arms)
+
+
+def test_spans_cannot_be_edited_where_responses_are_scored_whole(tiny, tmp_path):
+    tiny["scores"].pop("spans")
+    with pytest.raises(RequestError, match=r"give scores\.spans"):
+        mixed(tiny, tmp_path, mask={"kind": "spans", "action": "mask", "fraction": 0.1})
+
+
+SELECT = {"kind": "select", "match": "tokens", "pool": "both"}
+MEASURED = {**FLIP, "directions": "measured"}
+
+
+@pytest.mark.parametrize(
+    ("arms", "wanted"),
+    [
+        ({"m": FLIP}, set()),
+        ({"m": FLIP, "c": {"kind": "random"}}, set()),
+        ({"m": MEASURED}, {"scores"}),
+        ({"m": PRUNE}, {"scores"}),
+        ({"m": SELECT}, {"scores", "reserve_scores"}),
+        ({"m": SELECT, "c": {"kind": "identity"}}, {"identity", "reserve_identity"}),
+        ({"m": FLIP, "c": {"kind": "perplexity", "keep": "mid"}}, {"perplexity", "reserve_perplexity"}),
+        ({"m": PRUNE, "c": {"kind": "perplexity", "keep": "top"}}, {"scores", "perplexity"}),
+        ({"m": FLIP, "c": {"kind": "rds"}}, {"nearness", "reserve_nearness", "queries"}),
+        ({"m": {"kind": "weigh", "by": "directions", "strength": 1.0}}, set()),
+        ({"m": {"kind": "spans", "action": "drop", "fraction": 0.1}}, {"scores", "tokenizer"}),
+    ],
+    ids=str,
+)
+def test_an_arm_asks_for_what_it_decides_by_and_nothing_else(tiny, tmp_path, arms, wanted):
+    """The last arm of each recipe: what it does not ask for is not built."""
+    assert mixed(tiny, tmp_path, **arms).mixing(list(arms)[-1]).evidence == wanted
+
+
+def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tmp_path):
+    tiny["corpus"]["reserve"][0]["family"] = "sums"
+    given = load(tmp_path, tiny)
+    assert given.mixing("flip").families == {"sums_reserve": "sums"}
+    assert given.corpus.reserve[0].placeless().family is None

@@ -110,3 +110,55 @@ def test_the_interval_is_about_as_wide_as_theory_says():
     values = np.random.default_rng(0).normal(size=400)
     row = cells(scores(values.tolist()), ratings(["easy"] * 400), seed=0).row(0, named=True)
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+
+
+def with_sources(rated, sources):
+    return rated.with_columns(source=pl.Series(sources))
+
+
+def test_influence_on_queries_of_another_domain_is_a_line_of_its_own():
+    """Hard maths → maths, hard maths → code: one cell each, told apart."""
+    both = pl.concat([scores([1.0, 2.0], "math/correct"), scores([3.0, 5.0], "code/correct")])
+    found = cells(both, ratings(["hard", "hard"]), seed=0)
+    assert found.select("group", "across", "domain", "band", "influence").rows() == [
+        ("code/correct", True, "math", "hard", 4.0),
+        ("math/correct", False, "math", "hard", 1.5),
+    ]
+
+
+def test_a_domain_of_several_sources_has_cells_of_each_behind_those_of_all():
+    rated = with_sources(ratings(["easy"] * 4), ["a", "a", "b", "b"])
+    found = cells(scores([1.0, 3.0, 5.0, 7.0]), rated, seed=0)
+    assert found.select("source", "n_examples", "influence").rows() == [
+        (None, 4, 4.0), ("a", 2, 2.0), ("b", 2, 6.0),
+    ]  # fmt: skip
+
+
+def test_difficulty_that_is_length_in_disguise_vanishes_at_equal_length():
+    """Influence is a hundredth of the length whatever the band; hard rows are longer, but not all."""
+    random = np.random.default_rng(0)
+    bands = ["easy"] * 300 + ["hard"] * 300
+    tokens = [int(n) for n in (*random.integers(10, 80, 300), *random.integers(30, 100, 300))]
+    found = cells(scores([n / 100 for n in tokens]), ratings(bands, tokens=tokens), seed=0)
+    easy, hard = found.rows(named=True)
+    assert hard["low"] > easy["high"]
+    gap, equal = (hard[name] - easy[name] for name in ("influence", "influence_equal_length"))
+    assert abs(equal) < 0.25 * gap  # within a fifth of lengths hard rows are still a little longer
+    assert 0 < easy["compared"] <= 1
+
+
+def test_what_does_not_hang_on_length_stays_at_equal_length():
+    bands, tokens = ["easy", "hard"] * 100, [10 + n % 50 for n in range(200)]
+    values = [1.0 if band == "hard" else -1.0 for band in bands]
+    easy, hard = cells(scores(values), ratings(bands, tokens=tokens), seed=0).rows(named=True)
+    assert (easy["influence_equal_length"], hard["influence_equal_length"]) == (-1.0, 1.0)
+    assert easy["compared"] == 1.0
+
+
+def test_bands_that_share_no_length_cannot_be_compared_at_equal_length():
+    """All easy rows are shorter than all hard ones: there is no number, rather than a made-up one."""
+    bands, tokens = ["easy"] * 50 + ["hard"] * 50, [*range(10, 60), *range(100, 150)]
+    found = cells(scores([1.0] * 100), ratings(bands, tokens=tokens), seed=0)
+    assert found["compared"].to_list()[1] is None or found["compared"].to_list()[1] < 0.5
+    for row in found.rows(named=True):
+        assert (row["influence_equal_length"] is None) == (row["compared"] is None)

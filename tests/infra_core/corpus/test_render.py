@@ -6,12 +6,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from infra_core.corpus.render import prompt_ids, render, token_counter, token_spans
+from infra_core.corpus.render import prompt_ids, render, spans_of, token_counter, token_spans
+from infra_core.corpus.schema import RANGES
 from infra_core.corpus.segment import segment
 from infra_core.errors import DataError
 from tests import tiny
@@ -143,3 +145,35 @@ def test_a_published_tokenizer_renders_as_its_template_says():
     assert tokenizer.decode(example.ids[first:-1]) == response
     assert "What is 3 + 4?" in tokenizer.decode(example.ids[:first])
     assert len(example.spans) == 1 + len(segment(response, "lines"))
+
+
+@settings(deadline=None)
+@given(texts, st.sampled_from(sorted(TOKENIZERS)), st.sampled_from(["lines", "sentences"]), st.data())
+def test_a_masked_span_is_not_scored_and_every_other_token_is(response, name, rule, data):
+    """The characters of a span are those of its tokens: masking some spans unscores just these."""
+    tokenizer = TOKENIZERS[name]
+    frame = corpus_rows({"prompt": "p", "response": response})
+    spans = spans_of(frame, tokenizer, rule)
+    (plain,) = render(frame, tokenizer, spans=rule)
+    assert spans["tokens"].sum() == len(plain) - plain.spans[0].stop - 1  # but for the end
+    assert (
+        "".join(response[start:stop] for start, stop in spans.select("start", "stop").iter_rows()) == response
+    )
+    chosen = data.draw(st.sets(st.integers(1, max(1, spans.height))))
+    pieces = spans.filter(pl.col("span").is_in(sorted(chosen))).select(pl.struct("start", "stop")).to_series()
+    masked = pl.Series("masked", [pieces.to_list()], dtype=RANGES)
+    (example,) = render(frame.with_columns(masked), tokenizer, spans=rule)
+    expected = plain.scored.clone()
+    for number in chosen:
+        if number < len(plain.spans):
+            span = plain.spans[number]
+            is_last = number == len(plain.spans) - 1
+            expected[span.start : span.stop - is_last] = False  # the end is not of the text
+    assert torch.equal(example.scored, expected)
+    assert torch.equal(example.ids, plain.ids)
+
+
+def test_a_row_counts_as_often_as_its_weight_says():
+    frame = corpus_rows({"prompt": "p", "response": "r"}, {"prompt": "p", "response": "s"})
+    weighed = frame.with_columns(weight=pl.Series([0.25, None], dtype=pl.Float32))
+    assert [example.weight for example in render(weighed, TOKENIZERS["bytes"], spans=None)] == [0.25, 1.0]

@@ -8,60 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra_core.corpus.schema import CORPUS, MIXTURE, RATINGS, SCREEN
+from infra_core.corpus.schema import LEFT, MIXTURE
 from infra_core.errors import DataError, RequestError
-from infra_core.mixture import composition, mix
-from infra_core.recipe import Flip, KeepAll, MixParams, RandomSwap
-
-BANDS = ("easy", "medium", "hard", None)
-
-
-def pool(name, rows):
-    """Corpus rows and their ratings from (domain, band, tokens) triples."""
-    ids = [f"{name}{number:04d}" for number in range(len(rows))]
-    corpus = pl.DataFrame(
-        [
-            {
-                "example_id": i,
-                "domain": domain,
-                "source": name,
-                "raw_ref": f"f#{i}",
-                "prompt": i,
-                "response": i,
-            }
-            for i, (domain, _, _) in zip(ids, rows, strict=True)
-        ],
-        schema={column: CORPUS[column] for column in CORPUS},
-    )
-    ratings = pl.DataFrame(
-        [
-            {
-                "example_id": i, "pool": name, "domain": domain, "source": name, "difficulty": 0.5,
-                "difficulty_method": "label", "band": band, "prompt_tokens": 1, "response_tokens": tokens - 1,
-            }
-            for i, (domain, band, tokens) in zip(ids, rows, strict=True)
-        ],
-        schema=dict(RATINGS),
-    )  # fmt: skip
-    return corpus, ratings
-
-
-def screened(*rows):
-    return pl.DataFrame(
-        [(i, where, verdict, matched, "x", 1.0) for i, where, verdict, matched in rows],
-        schema=dict(SCREEN),
-        orient="row",
-    )
-
-
-def world(corpus_rows, reserve_rows):
-    (corpus, rated), (reserve, spare) = pool("corpus", corpus_rows), pool("reserve", reserve_rows)
-    return corpus, reserve, pl.concat([rated, spare])
-
-
-def tokens_of(ids, ratings):
-    rated = ratings.filter(pl.col("example_id").is_in(list(ids)))
-    return (rated["prompt_tokens"] + rated["response_tokens"]).sum()
+from infra_core.mixture import carry_out, composition, decide, mix, open_pools
+from infra_core.recipe import Flip, KeepAll, MixParams, Random
+from tests.infra_core.mixture.worlds import BANDS, carried_out, rows, screened, tokens_of, world
 
 
 def flip(match="tokens", seed=0, **fields):
@@ -70,12 +21,9 @@ def flip(match="tokens", seed=0, **fields):
 
 def control(match="tokens", seed=0, **fields):
     like = Flip(kind="flip", match=match, **fields)
-    return MixParams(rule=RandomSwap(kind="random", match=match), size_of=like, seed=seed)
+    return MixParams(rule=Random(kind="random"), like=like, seed=seed)
 
 
-rows = st.lists(
-    st.tuples(st.sampled_from(("math", "code")), st.sampled_from(BANDS), st.integers(2, 60)), max_size=40
-)
 rules = st.sampled_from([
     make(match, seed, fraction=fraction)
     for make in (flip, control)
@@ -225,9 +173,9 @@ def test_a_row_without_rating_is_named():
 def test_a_control_without_a_size_is_refused():
     """The control of nothing is no control."""
     corpus, reserve, ratings = world([("math", "easy", 9)], [])
-    with pytest.raises(RequestError, match="no flip whose size"):
+    with pytest.raises(RequestError, match="no rule whose size"):
         mix(
-            MixParams(rule=RandomSwap(kind="random", match="rows"), seed=0),
+            MixParams(rule=Random(kind="random"), seed=0),
             corpus,
             reserve,
             ratings,
@@ -241,8 +189,65 @@ def test_composition_counts_what_is_kept_and_what_came_in():
         [("math", "easy", 9)] * 4 + [("code", None, 5)], [("math", "hard", 9)] * 2
     )
     made = mix(flip("rows"), corpus, reserve, ratings, screened())
-    assert composition(made, ratings).rows() == [
+    assert composition(made).rows() == [
         ("code", None, "kept", 1, 5),
         ("math", "easy", "kept", 2, 18),
         ("math", "hard", "swapped_in", 2, 18),
     ]
+
+
+@settings(deadline=None, max_examples=20)
+@given(rules, rows, rows)
+def test_every_corpus_row_is_in_the_mixture_or_among_those_that_left_and_says_why(
+    params, corpus_rows, reserve_rows
+):
+    """Rows in = kept + left, whatever the screen refused; what came and what left name each other."""
+    screen = screened(("corpus0000", "corpus", "contaminated", "question"))
+    coming, gone, _ = carried_out(params, corpus_rows, reserve_rows, screen=screen)
+    kept = coming.filter(pl.col("origin") == "kept").height
+    assert gone.schema == pl.Schema(LEFT)
+    assert kept + gone.height == len(corpus_rows)
+    assert gone["reason"].null_count() == 0
+    pairs = gone.filter(pl.col("replaced_by").is_not_null())
+    assert len(pairs) == coming["replaces"].drop_nulls().len()
+
+
+def test_a_row_that_repeats_another_is_left_out_once_and_listed():
+    """Two equal rows: one is trained on, the other is among those that left."""
+    corpus, reserve, ratings = world([("math", "easy", 9)] * 3, [])
+    params = MixParams(rule=KeepAll(kind="keep_all"), seed=0)
+    pools = open_pools(pl.concat([corpus, corpus[:1]]), reserve, ratings, screened())
+    coming, gone = carry_out(decide(params, pools), pools)
+    assert coming["place"].to_list() == [0, 1, 2]
+    assert gone.select("example_id", "reason").rows() == [("corpus0000", "repeats an earlier row")]
+
+
+def test_a_budget_bounds_what_leaves_a_domain():
+    """Rows or tokens, as the flip is matched by."""
+    corpus_rows, reserve_rows = [("math", "easy", 10)] * 20, [("math", "hard", 10)] * 20
+    for match, size in (("rows", 7), ("tokens", 70)):
+        _, gone, _ = carried_out(flip(match, budget=size), corpus_rows, reserve_rows)
+        assert gone.height == 7
+
+
+def test_a_flip_that_holds_length_brings_in_rows_as_long_as_those_that_leave():
+    """Hard rows are longer on average; among enough of them there are some that are not."""
+    corpus_rows = [("math", "easy", 10 + n % 5) for n in range(40)]
+    reserve_rows = [("math", "hard", 10 + n % 60) for n in range(600)]
+    lengths = {}
+    for hold in (None, ("length",)):
+        coming, _, _ = carried_out(flip("rows", hold=hold), corpus_rows, reserve_rows)
+        lengths[hold] = coming.filter(pl.col("origin") == "swapped_in")["tokens"]
+    assert lengths[None].mean() > 30
+    assert sorted(lengths["length",]) == sorted(tokens for _, _, tokens in corpus_rows)
+
+
+def test_a_flip_that_holds_source_takes_from_the_same_collection_first():
+    """Reserve rows of another collection come in only where those of the own are used up."""
+    corpus, reserve, ratings = world([("math", "easy", 9)] * 6, [("math", "hard", 9)] * 20)
+    reserve = reserve.with_columns(source=pl.Series(["near"] * 4 + ["far"] * 16))
+    families = {"corpus": "ours", "near": "ours"}
+    params = flip("rows", hold=("source",)).model_copy(update={"families": families})
+    mixture = mix(params, corpus, reserve, ratings, screened())
+    came = mixture.filter(pl.col("origin") == "swapped_in")["source"].value_counts().sort("source")
+    assert dict(came.iter_rows()) == {"far": 2, "near": 4}

@@ -20,7 +20,7 @@ from infra_core.corpus.schema import (
 )
 from infra_core.errors import DataError
 from infra_core.evaluation.statistics import holm
-from infra_core.mixture import mix
+from infra_core.mixture import carry_out, decide, mix, open_pools
 from infra_core.recipe import KeepAll, MixParams, Recipe
 from infra_core.report import ReportInputs, build
 
@@ -112,8 +112,8 @@ def inputs(
     given = recipe(seeds, objective, draws)
     corpus, reserve, ratings = corpora()
     screen = pl.DataFrame(
-        [("corpus000", "corpus", "duplicate", "corpus002", "ours", 1.0),
-         ("reserve001", "reserve", "contaminated", "benchmark001", "sums", 0.5)],
+        [("corpus000", "corpus", "duplicate", "corpus002", "ours", 1.0, "equal"),
+         ("reserve001", "reserve", "contaminated", "benchmark001", "sums", 0.5, "n-grams")],
         schema=pl.Schema(SCREEN), orient="row",
     )  # fmt: skip
     flip = given.mixtures["flip"]
@@ -122,10 +122,9 @@ def inputs(
         "flip": (flip, None),
         "random": (given.mixtures["random"], flip),
     }
-    mixtures = {
-        arm: mix(MixParams(rule=rule, size_of=like, seed=1), corpus, reserve, ratings, screen)
-        for arm, (rule, like) in rules.items()
-    }
+    params = {arm: MixParams(rule=rule, like=like, seed=1) for arm, (rule, like) in rules.items()}
+    mixtures = {arm: mix(given, corpus, reserve, ratings, screen) for arm, given in params.items()}
+    pools = open_pools(corpus, reserve, ratings, screen)
     exams = {"base": [exam("base", 0, 0.0, draws)]}
     exams |= {
         arm: [exam(arm, s, more, draws) for s in range(seeds)]
@@ -159,6 +158,7 @@ def inputs(
         queries=queries,
         dropped=pl.DataFrame([("ours", "f#3", reason, "{}")], schema=pl.Schema(DROPPED), orient="row"),
         versions={"torch": "2.13.0"},
+        left={arm: carry_out(decide(given, pools), pools)[1] for arm, given in params.items()},
     )
 
 

@@ -79,7 +79,7 @@ def test_a_new_optional_field_moves_no_key():
 
 def test_recipe_parameters_have_a_key():
     mix = MixParams(rule=Flip(kind="flip", match="rows"), seed=1)
-    assert "size_of" not in canonical_json(mix)
+    assert "like" not in canonical_json(mix)
     assert '"code":["hard","easy"]' in canonical_json(mix)
     train = TrainParams(learning_rate=1e-4, epochs=1, batch_tokens=1, max_tokens=1, seed=0)
     assert canonical_json(train) == canonical_json(TrainParams(**train.model_dump()))

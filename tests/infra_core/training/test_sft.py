@@ -1,6 +1,7 @@
 """Training: the loss it minimises, and that being stopped changes nothing."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,31 @@ def test_a_loss_that_is_no_number_stops_training_with_advice(tmp_path):
         model.model.embed_tokens.weight[7] = float("nan")
     with pytest.raises(RequestError, match="learning_rate"):
         train(model, rows(), PARAMS, States(tmp_path))
+
+
+def test_a_row_of_weight_two_adds_twice_its_gradient(tmp_path):
+    """One step of plain averages: weights 2 and 0 of two rows give the gradient of the first one twice."""
+    model, _ = build_scratch(SHAPE)
+    ours = [replace(row, weight=weight) for row, weight in zip(rows(2), (2.0, 0.0), strict=True)]
+    batch = collate(rows(2))
+    with torch.no_grad():
+        logits = model(input_ids=batch.ids, attention_mask=batch.attention_mask.long()).logits
+    first = batch.scored & torch.tensor([[True], [False]])
+    expected = float(2 * summed_loss(logits, batch.ids, first) / batch.scored.sum())
+    params = PARAMS.model_copy(update={"batch_tokens": 10**6, "epochs": 1.0})
+    _, losses = weights_after(tmp_path / "weighted", params, examples=ours)
+    assert losses["nll_per_token"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_one_change_no_bit_and_of_zero_teach_nothing(tmp_path):
+    """What is multiplied by one stays; a corpus that counts for nothing leaves the model where it was."""
+    params = PARAMS.model_copy(update={"weight_decay": 0.0})
+    plain, losses = weights_after(tmp_path / "plain", params)
+    one, same = weights_after(tmp_path / "one", params, examples=[replace(row, weight=1.0) for row in rows()])
+    assert all(torch.equal(plain[name], one[name]) for name in plain)
+    assert losses.equals(same)
+    nothing, _ = weights_after(
+        tmp_path / "zero", params, examples=[replace(row, weight=0.0) for row in rows()]
+    )
+    untrained = build_scratch(SHAPE)[0].state_dict()
+    assert all(torch.equal(untrained[name], nothing[name]) for name in untrained)

@@ -1,0 +1,66 @@
+"""What mixture rules decide by: built if some arm of the recipe asks for it, and not else."""
+
+from collections.abc import Iterable
+
+from flows.attribute import Data, Found, scored
+from infra_core.recipe import Recipe
+from infra_core.recipe.mixture import EvidenceKind
+from infra_core.store.artifact import Artifact
+from tasks._stage import RunContext
+from tasks.fit_eigenbasis import fit_eigenbasis
+from tasks.fit_factors import fit_factors
+from tasks.mix import mix
+from tasks.nearness import nearness
+from tasks.perplexity import perplexity
+
+Known = dict[EvidenceKind, Artifact]
+
+
+def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable[str]) -> Known:
+    """Return all that some arms of a recipe ask for beside difficulty, lengths and the screen, by name.
+
+    Perplexity and nearness are of the model before fine-tuning. Influence with identity curvature is of the
+    same model, rows and queries as the recipe's own.
+    """
+    wanted: set[EvidenceKind] = set()
+    for arm in arms:
+        wanted |= given.mixing(arm).evidence
+    is_plain = not wanted.isdisjoint({"identity", "reserve_identity"})
+    plain = _identity_factors(given, ctx, found) if is_plain else found.factors
+    return {kind: _build(kind, given, ctx, found, plain) for kind in sorted(wanted)}
+
+
+def mix_arm(given: Recipe, ctx: RunContext, data: Data, known: Known, arm: str) -> Artifact:
+    """Return the mixture of an arm, given what its rule decides by."""
+    params = given.mixing(arm)
+    evidence = {kind: known[kind] for kind in sorted(params.evidence)}
+    return mix(ctx, label=arm, **data.pools(), evidence=evidence, params=params)
+
+
+def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, plain: Artifact) -> Artifact:
+    of_reserve = kind.startswith("reserve_")
+    pool = found.data.reserve if of_reserve else found.data.corpus
+    label = "reserve" if of_reserve else "corpus"
+    match kind:
+        case "scores":
+            return found.scores
+        case "reserve_scores":
+            return scored(given, ctx, label, found.checkpoint, pool, found.factors, found.queries)
+        case "identity" | "reserve_identity":
+            label = f"{label}, identity"
+            return scored(given, ctx, label, found.checkpoint, pool, plain, found.queries)
+        case "perplexity" | "reserve_perplexity":
+            return perplexity(ctx, label=label, checkpoint=found.base, corpus=pool)
+        case "nearness" | "reserve_nearness":
+            return nearness(ctx, label=label, checkpoint=found.base, corpus=pool, queries=found.queries)
+        case "queries":
+            return found.queries
+        case "tokenizer":
+            return found.base
+
+
+def _identity_factors(given: Recipe, ctx: RunContext, found: Found) -> Artifact:
+    params = given.factors.model_copy(update={"curvature": "identity"})
+    fitted_on = {"checkpoint": found.checkpoint, "corpus": found.keep_all, "params": params}
+    eigenbasis = fit_eigenbasis(ctx, label="identity", **fitted_on)
+    return fit_factors(ctx, label="identity", **fitted_on, eigenbasis=eigenbasis)

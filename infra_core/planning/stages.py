@@ -1,0 +1,144 @@
+"""How much work each stage of a run does, from its recipe, the model's shape and the volume of text."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infra_core.evaluation.generation import BATCH_TOKENS
+from infra_core.influence.plan import ModuleSize
+from infra_core.planning.work import Amount, Shape, Work
+from infra_core.recipe import AskParams, DrawParams, Recipe
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much text a run handles.
+
+    Attributes
+    ----------
+    assumed
+        What could not be counted here and what was taken instead; empty if everything was counted.
+    """
+
+    rows: int
+    tokens: int  # of the corpus, once
+    base_tokens: int  # of the scratch base's own corpus, once
+    questions: int  # exam
+    assumed: tuple[str, ...] = ()
+    reserve_rows: int = 0
+    reserve_tokens: int = 0
+
+
+def query_groups(recipe: Recipe) -> int:
+    """Count the groups of queries that influence will be on, at most."""
+    domains = len({recipe.benchmarks[task].domain for task in recipe.queries.tasks})
+    return domains * (2 if recipe.queries.objective == "changed" else 1)  # questions gained, and lost
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """The work of each stage."""
+
+    recipe: Recipe
+    shape: Shape
+    volume: Volume
+    batch: int
+    recompute: bool
+
+    @property
+    def arms(self) -> int:
+        """Trainings: arms × seeds."""
+        return len({"keep_all", *self.recipe.mixtures}) * self.recipe.train.seeds
+
+    @property
+    def length(self) -> float:
+        """Of a row, on average."""
+        return self.volume.tokens / max(self.volume.rows, 1)
+
+    def training(self) -> Work:
+        """Return the work of all arms and seeds, and of the scratch base."""
+        given = self.recipe.train
+        work = self._steps(self.volume.tokens * given.epochs * self.arms, given.batch_tokens)
+        if (base := self.recipe.base.train) is not None:
+            work += self._steps(self.volume.base_tokens * base.epochs, base.batch_tokens)
+        return work
+
+    def _steps(self, tokens: Amount, batch_tokens: int) -> Work:
+        steps = tokens / batch_tokens
+        passes = steps * math.ceil(batch_tokens / self.batch)
+        return (
+            self.shape.forward(tokens, self.length, passes) * (2 if self.recompute else 1)
+            + self.shape.backward(tokens, self.length, passes, of_weights=True)
+            + self.shape.update(steps)
+        )
+
+    def fitting(self, sizes: Sequence[ModuleSize], partitions: int) -> dict[str, Work]:
+        """Return the work of both fitting stages by name."""
+        volume = self.volume
+        fitted = volume.tokens * min(
+            1.0, (self.recipe.factors.sequences or volume.rows) / max(volume.rows, 1)
+        )
+        passing = self._through(fitted) * partitions
+        squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
+        cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
+        products = Work(2 * squares * fitted)
+        return {"fit_eigenbasis": passing + products + Work(25 * cubes), "fit_factors": passing + products}
+
+    def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
+        """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
+        tokens = self.volume.tokens + self._tokens("reserve_scores", "identity", "reserve_identity")
+        if self.recipe.scores.token_rule == "loss_term":
+            # Forward mode: a value and a tangent, for each group anew.
+            dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3
+            return dual * query_groups(self.recipe)
+        tracked = sum(size.d_out * size.d_in for size in sizes)
+        return self._through(tokens) + Work(2 * tracked * tokens * query_groups(self.recipe))
+
+    def passing(self, kind: str) -> Work:
+        """Return the work of one forward pass over what some rule wants to know this of."""
+        tokens = self._tokens(kind, f"reserve_{kind}")
+        return self.shape.forward(tokens, self.length, math.ceil(tokens / self.batch)) if tokens else Work()
+
+    def _tokens(self, *kinds: str) -> int:
+        """Sum the tokens of the pools that these kinds of evidence are asked of."""
+        wanted = {kind for arm in self.recipe.mixtures for kind in self.recipe.mixing(arm).evidence}
+        return sum(
+            self.volume.reserve_tokens if kind.startswith("reserve_") else self.volume.tokens
+            for kind in wanted.intersection(kinds)
+        )
+
+    def trying(self) -> Work:
+        """Return the work of the model's own attempts at the problems of corpus, reserve and exam."""
+        how, volume = self.recipe.difficulty.tried, self.volume
+        if how is None:
+            return Work()
+        return self._drawn(how, volume.rows + volume.reserve_rows + volume.questions)
+
+    def _through(self, tokens: Amount) -> Work:
+        """Forward, and back to the activations."""
+        passes = math.ceil(tokens / self.batch)
+        forward = self.shape.forward(tokens, self.length, passes)
+        return forward + self.shape.backward(tokens, self.length, passes, of_weights=False)
+
+    def asking(self) -> Work:
+        """Return the work of the queries' answers."""
+        given = self.recipe.queries
+        if given.objective == "reference":
+            return Work()
+        return self._answers(given) * (2 if given.objective == "changed" else 1)
+
+    def examining(self) -> Work:
+        """Return the work of all arms' exams, and the base's."""
+        return self._answers(self.recipe.evaluate) * (self.arms + 1)
+
+    def _answers(self, given: AskParams) -> Work:
+        return self._drawn(given, self.volume.questions, calls=len(given.tasks))
+
+    def _drawn(self, given: DrawParams, questions: int, calls: int = 1) -> Work:
+        """Answers to questions, none of which ends early."""
+        new_tokens = given.max_new_tokens
+        length = new_tokens + self.length / 2  # a question is about half of a row
+        rows = max(1, int(BATCH_TOKENS / length))
+        answers = questions * given.draws
+        batches = max(calls, math.ceil(answers / rows))
+        return self.shape.decode(answers * new_tokens, length / 2, batches * new_tokens)

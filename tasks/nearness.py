@@ -1,0 +1,47 @@
+"""How near each row is to each query, by the model's own embeddings: what the control RDS+ decides by."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from infra_core.corpus.render import render
+from infra_core.corpus.schema import CORPUS, NEARNESS, QUERY
+from infra_core.evaluation.answers import within_objectives
+from infra_core.lm.embedding import embed
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_table, write_table
+from tasks._checkpoint import load_checkpoint
+from tasks._factors import context_length
+from tasks._progress import progress
+from tasks._row_local import of_texts
+from tasks._shares import share_out
+from tasks._stage import RunContext, stage
+
+
+@stage(version=1)
+def nearness(
+    ctx: RunContext, out: WorkDir, *, checkpoint: Artifact, corpus: Artifact, queries: Artifact
+) -> None:
+    """Write the cosine of every row that fits the model with every query of some objective, part by part."""
+    pending = out.pending(of_texts(ctx, corpus, checkpoint=checkpoint.key, queries=queries.key))
+    share_out(ctx, out, nearness_of_parts, pending, (checkpoint, corpus, queries))
+
+
+def nearness_of_parts(
+    ctx: RunContext, out: WorkDir, names: Sequence[str], given: tuple[Artifact, Artifact, Artifact]
+) -> None:
+    """Write the cosines of the rows of some parts."""
+    checkpoint, corpus, queries = given
+    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    asked = within_objectives(read_table(ctx.store, queries, "queries.parquet", QUERY))
+    answers = list(render(asked.rename({"query_id": "example_id"}), tokenizer, spans=None))
+    wanted = embed(model, answers, batch_tokens=ctx.micro_batch_tokens)
+    with progress("nearness to queries, parts", len(names)) as update:
+        for done, name in enumerate(names, 1):
+            rows = render(read_table(ctx.store, corpus, name, CORPUS), tokenizer, spans=None)
+            examples = [example for example in rows if len(example) <= context_length(model)]
+            found = embed(model, examples, batch_tokens=ctx.micro_batch_tokens) @ wanted.T
+            table = {"example_id": [example.example_id for example in examples], "cosines": found.tolist()}
+            write_table(out, name, pl.DataFrame(table, schema=pl.Schema(NEARNESS)), NEARNESS)
+            update(done)
