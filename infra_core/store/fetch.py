@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -34,34 +34,58 @@ def fetch_parts(files: Files, artifact: Artifact, manifest: Manifest, parts: Map
     StoreError
         If the cache cannot be written.
     """
-    if files.is_local and not any("at" in part for part in parts.values()):
-        folder = Path(files.path(home(artifact)))
-        work = partial(_verify, files, artifact)
-    else:
-        # Builds of one key in two stores may differ in their bytes, so the manifest has a say in the folder.
-        mark = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:8]
-        folder = cache_folder() / artifact.stage / f"{artifact.key}-{mark}"
-        work = partial(_download, files, artifact, folder)
-    with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(work, parts.items()):
-            pass  # asking for the result raises what the thread raised
+    in_place = files.is_local and not any("at" in part for part in parts.values())
+    folder = Path(files.path(home(artifact))) if in_place else _cached(artifact, manifest)
+    work = partial(_verified, files, artifact) if in_place else partial(_downloaded, files, artifact, folder)
+    _at_once(work, parts)
     return folder
 
 
-def _verify(files: Files, artifact: Artifact, named: tuple[str, Part]) -> None:
+def local_parts(files: Files, artifact: Artifact, manifest: Manifest, names: Iterable[str]) -> list[Path]:
+    """Return the parts of these names as verified local files, wherever each of them lies.
+
+    Unlike `fetch_parts` it copies nothing on a local disk, since adopted parts need not stand beside others.
+
+    Raises
+    ------
+    DamageError
+        Naming the first part that is missing or is not what the manifest says.
+    StoreError
+        If the cache cannot be written.
+    """
+    parts = {name: manifest.parts[name] for name in names}
+    if files.is_local:
+        return _at_once(partial(_verified, files, artifact), parts)
+    return _at_once(partial(_downloaded, files, artifact, _cached(artifact, manifest)), parts)
+
+
+def _cached(artifact: Artifact, manifest: Manifest) -> Path:
+    # Builds of one key in two stores may differ in their bytes, so the manifest has a say in the folder.
+    mark = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:8]
+    return cache_folder() / artifact.stage / f"{artifact.key}-{mark}"
+
+
+def _at_once(work: Callable[[tuple[str, Part]], Path], parts: Mapping[str, Part]) -> list[Path]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, parts.items()))  # asking for the results raises what a thread raised
+
+
+def _verified(files: Files, artifact: Artifact, named: tuple[str, Part]) -> Path:
     name, part = named
+    where = location(artifact, name, part)
     try:
-        found = files.digest(location(artifact, name, part))
+        found = files.digest(where)
     except FileNotFoundError as error:
         raise DamageError(missing(files, artifact, name, part)) from error
     check_digest(files, artifact, name, part, found)
+    return Path(files.path(where))
 
 
-def _download(files: Files, artifact: Artifact, folder: Path, named: tuple[str, Part]) -> None:
+def _downloaded(files: Files, artifact: Artifact, folder: Path, named: tuple[str, Part]) -> Path:
     name, part = named
     final = folder / name
     if final.is_file() and digest_file(final) == (part["sha256"], part["bytes"]):
-        return
+        return final
     scratch = final.with_name(f".{uuid4().hex}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +98,7 @@ def _download(files: Files, artifact: Artifact, folder: Path, named: tuple[str, 
     finally:
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
+    return final
 
 
 def _download_one(files: Files, artifact: Artifact, named: tuple[str, Part], local: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from infra_core.errors import DamageError, RequestError, StoreError
 from infra_core.store.artifact import MANIFEST, Artifact, Manifest, Part, check_stage, is_key
-from infra_core.store.fetch import fetch_parts
+from infra_core.store.fetch import fetch_parts, local_parts
 from infra_core.store.files import Files, digest_bytes
 from infra_core.store.integrity import check_digest, home, location, missing
 from infra_core.store.key import canonical_json, stage_key
@@ -210,6 +210,10 @@ class ArtifactStore:
         if prefix and not parts:
             raise StoreError(f"{artifact.uri} has nothing under {below}; it has {', '.join(manifest.parts)}")
         return fetch_parts(self._files(), artifact, manifest, parts) / below
+
+    def local(self, artifact: Artifact, names: Iterable[str]) -> list[Path]:
+        """Return the parts of these names as verified local files: in place on local disks, else cached."""
+        return local_parts(self._files(), artifact, self.manifest(artifact), names)
 
     def at(self, uri: str) -> Artifact:
         """The artifact at `uri`: a URL or path in this store, "<stage>/<key>", or a key alone.

@@ -1,7 +1,8 @@
 """Parquet parts ↔ polars. The schema is given by the caller, who knows what the table means."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -64,14 +65,48 @@ def read_tables(
 ) -> pl.DataFrame:
     """Read all tables of `table_names`, in that order, as one.
 
-    With `wider`, tables may have columns beyond the schema, which are let go: a mixture read as a corpus.
+    With `wider`, tables may have columns beyond the schema, which are not read: a mixture read as a corpus.
     """
-    manifest = store.manifest(artifact)
-    frames = [
-        _parse(store.read_listed(artifact, manifest, name), f"{artifact.uri}/{name}", schema, wider=wider)
-        for name in table_names(store, artifact, pattern)
-    ]
+    frames = [frame for _, frame in each_table(store, artifact, schema, pattern, wider=wider)]
     return pl.concat([pl.DataFrame(schema=dict(schema)), *frames], rechunk=True)
+
+
+def each_table(
+    store: ArtifactStore,
+    artifact: Artifact,
+    schema: Schema,
+    pattern: str = "*.parquet",
+    *,
+    wider: bool = False,
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the name and rows of each of `table_names`, in that order, holding one at a time."""
+    manifest = store.manifest(artifact)
+    for name in table_names(store, artifact, pattern):
+        content = store.read_listed(artifact, manifest, name)
+        yield name, _parse(content, f"{artifact.uri}/{name}", schema, wider=wider)
+
+
+def scan_tables(
+    store: ArtifactStore, artifact: Artifact, schema: Schema, pattern: str = "*.parquet"
+) -> pl.LazyFrame:
+    """Return the rows of all `table_names`, in that order, as a query over their verified local files.
+
+    For what never fits in memory: filter, join with a small table, then `sink` or collect few columns.
+    Columns beyond the schema are not read.
+
+    Raises
+    ------
+    DataError
+        Naming the part and the column, if a column is missing or of another type.
+    """
+    names = table_names(store, artifact, pattern)
+    paths = store.local(artifact, names)
+    for name, path in zip(names, paths, strict=True):
+        found = _schema_of(path, f"{artifact.uri}/{name}")
+        _check(f"{artifact.uri}/{name}", _known(found, schema), schema)
+    if not paths:
+        return pl.LazyFrame(schema=dict(schema))
+    return pl.scan_parquet(paths, hive_partitioning=False, extra_columns="ignore").select(list(schema))
 
 
 def _is_dropped(name: str) -> bool:
@@ -79,13 +114,20 @@ def _is_dropped(name: str) -> bool:
 
 
 def _parse(content: bytes, where: str, schema: Schema, *, wider: bool = False) -> pl.DataFrame:
+    found = _schema_of(BytesIO(content), where)
+    _check(where, _known(found, schema) if wider else found, schema)
+    return pl.read_parquet(BytesIO(content), columns=list(schema), hive_partitioning=False)
+
+
+def _schema_of(table: BytesIO | Path, where: str) -> Schema:
     try:
-        frame = pl.read_parquet(BytesIO(content), hive_partitioning=False)
+        return pl.read_parquet_schema(table)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where} is not a Parquet table ({error}); is it a part of another kind?") from error
-    known = {name: kind for name, kind in frame.schema.items() if name in schema or not wider}
-    _check(where, known, schema)
-    return frame.select(list(schema))
+
+
+def _known(found: Schema, schema: Schema) -> Schema:
+    return {name: kind for name, kind in found.items() if name in schema}
 
 
 def _check(where: str, found: Schema, schema: Schema) -> None:

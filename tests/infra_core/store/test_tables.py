@@ -5,7 +5,7 @@ import pytest
 
 from infra_core.errors import DataError
 from infra_core.store.store import ArtifactStore
-from infra_core.store.tables import read_table, read_tables, write_table
+from infra_core.store.tables import read_table, read_tables, scan_tables, write_table
 
 SCHEMA = {"name": pl.String(), "score": pl.Float32(), "spans": pl.List(pl.Float32())}
 
@@ -97,3 +97,36 @@ def test_what_is_no_table_is_refused_by_file(store):
     artifact = build(store, write)
     with pytest.raises(DataError, match=r"t\.parquet is not a Parquet table"):
         read_table(store, artifact, "t.parquet", SCHEMA)
+
+
+def test_a_scan_gives_the_rows_of_a_read_and_holds_few_columns(store):
+    def write(out):
+        for name in ("b", "a"):
+            write_table(out, f"{name}.parquet", frame(name, f"{name}2"), SCHEMA)
+
+    artifact = build(store, write)
+    assert scan_tables(store, artifact, SCHEMA).collect().equals(read_tables(store, artifact, SCHEMA))
+    assert scan_tables(store, artifact, {"name": pl.String()}).collect()["name"].to_list() == [
+        "a",
+        "a2",
+        "b",
+        "b2",
+    ]
+    with pytest.raises(DataError, match="column 'score' is Float32, expected String"):
+        scan_tables(store, artifact, {"score": pl.String()})
+
+
+@pytest.mark.parametrize("root", ["file", "memory"])
+def test_parts_that_another_artifact_wrote_are_scanned_where_they_lie(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFRA_CACHE", str(tmp_path / "cache"))
+    store = ArtifactStore(str(tmp_path) if root == "file" else f"memory://{tmp_path.name}")
+
+    def write(out):
+        for name in out.pending({"a.parquet": {"rows": "a"}, "b.parquet": {"rows": "b"}}):
+            write_table(out, name, frame(name[0]), SCHEMA)
+
+    first = store.materialize("toy", 1, "first", {}, write, {})
+    second = store.materialize("toy", 1, "second", {}, write, {})
+    assert all("at" in part for part in store.manifest(second).parts.values())
+    assert scan_tables(store, second, SCHEMA).collect().equals(read_tables(store, first, SCHEMA))
+    assert (tmp_path / "cache").exists() == (root == "memory"), "nothing is copied on a local disk"
