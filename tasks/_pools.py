@@ -1,12 +1,12 @@
 """The pools of a run as tables: a few columns of all rows, part by part, or as a query."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from infra_core.corpus.schema import CORPUS, Schema
 from infra_core.store.artifact import Artifact
-from infra_core.store.tables import each_table, read_tables, scan_tables
+from infra_core.store.tables import each_table, read_tables, scan_tables, table_names
 from tasks._stage import RunContext
 
 
@@ -19,10 +19,12 @@ def pool_rows(ctx: RunContext, pool: Artifact | None, *columns: str) -> pl.DataF
     return pl.DataFrame(schema=schema) if pool is None else read_tables(ctx.store, pool, schema, wider=True)
 
 
-def pool_parts(ctx: RunContext, pool: Artifact | None, *columns: str) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield name and rows of each part of a pool, in order, holding one at a time."""
-    if pool is not None:
-        yield from each_table(ctx.store, pool, _only(columns), wider=True)
+def pool_parts(
+    ctx: RunContext, pool: Artifact, *columns: str, only: Collection[str] | None = None
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield name and rows of each part of a pool, or of those named, in order, holding one at a time."""
+    names = [name for name in table_names(ctx.store, pool) if only is None or name in only]
+    yield from each_table(ctx.store, pool, _only(columns), names, wider=True)
 
 
 def scan_pool(ctx: RunContext, pool: Artifact | None, *columns: str) -> pl.LazyFrame:

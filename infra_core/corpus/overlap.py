@@ -1,136 +1,264 @@
-"""How much of a prompt stands in a benchmark question: the contamination rule. Pure.
+"""How much of a benchmark question stands in a row, in its prompt or in its response: the contamination rule.
 
-The rule was measured on 78 true overlaps of LeetCode and LiveCodeBench (precision 0.93, recall 0.91):
-containment = shared 10-grams over tokens ``[a-z0-9]+`` / the smaller of the two sets; from 0.25 on a row is
-contaminated, from 0.10 on it is suspect. Those statements are long and no template made them. Three additions
-keep other problems apart that share no more than their wording:
+Containment = shared 10-grams / the smaller of the two sets. On 78 true overlaps of LeetCode and LiveCodeBench
+"contaminated from 0.25 on" had precision 0.93 and recall 0.91. What it gets wrong is known, and mended here:
 
-- *Boilerplate.* A phrase of four tokens that three or more different questions of a benchmark use is
-  boilerplate, and an n-gram with fewer than half of its tokens outside such phrases does not count.
-- *Short prompts.* Where the smaller set has no more than n n-grams left (fewer than 2 n tokens that tell),
-  a few shared ones are most of it without its being the same problem ("Start with 14. Add 7. Double.").
-  It is suspect at most.
-- *Other numbers.* Where each prompt has a number that the other lacks, it is another problem of the same
-  kind. It is suspect at most. (Cutting a copy short, or adding to it, leaves one set inside the other.)
+- *Names and numbers.* N-grams are of shapes (`corpus.words`): renaming a variable or changing a number does
+  not hide a copy. Where each side has numbers that the other lacks, only a copy in all its words is
+  contaminated.
+- *Boilerplate.* A phrase that three different questions of a benchmark use, or one in twenty prompts of the
+  part of the corpus that is looked at, belongs to a template. N-grams made of such phrases do not count, on
+  either side.
+- *Siblings.* "Word Ladder II" shares whole sentences with "Word Ladder" and asks for something else. Where
+  either text has nearly all of its telling words in the other it is the same problem; else it is suspect.
+- *Short texts.* Where no more than n n-grams tell, a few shared ones prove nothing. Such a question is
+  contaminated if a prompt is the same line of words and signs once instructions are taken off, and suspect if
+  it stands whole inside another prompt.
 
-Whatever the length, a prompt whose whole sequence of words and signs is a question's is contaminated: signs
-count there, since "3 + 4" and "3 - 4" are two problems, and only sentence punctuation does not.
+Responses are held against questions (is one quoted whole?) and against reference answers. Every match is a
+row of `OVERLAPS` with the words that both have, so that anybody can read why.
 """
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
+from typing import NamedTuple
 
+import polars as pl
+
+from infra_core.corpus.schema import OVERLAPS, distinct
+from infra_core.corpus.words import (
+    ASKING,
+    common_phrases,
+    covered,
+    lines,
+    telling_ngrams,
+    word_table,
+)
 from infra_core.recipe import ScreenParams
 
-Gram = tuple[str, ...]
-WORD = re.compile(r"[a-z0-9]+")
-WORD_OR_SIGN = re.compile(r"[a-z0-9]+|[^\sa-z0-9.,;:!?'\"“”‘’]")
-PHRASE_TOKENS = 4
-BOILERPLATE_QUESTIONS = 3
+SHARED_BY_QUESTIONS = 3
+SHARED_BY_PROMPTS, FEWEST_PROMPTS = 0.05, 5  # of the distinct texts of a part, and at least so many
+MISSING_WORDS = 0.05  # of a text's own words that a copy may lack: one of ten to twenty-nine
+RENUMBERED = 0.8  # containment from which a text with other numbers is a copy with other numbers
+NUMBERS_AGREE = 0.5  # of all numbers of both: the rest is layout
+QUOTED = 0.5  # of a question that a response must hold
+FEWEST_OWN, OWN_RENUMBERED = 3, 4  # words by which a question is known, and by which with other numbers
+ONE_SIDED = 0.6  # containment from which a text all of whose words are in a longer one is a part of it
+SHORTEST_INSIDE = 5  # words and signs of a short question that is looked for inside prompts
+EVIDENCE_WORDS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A benchmark question, as the rule needs it."""
+class Telling(NamedTuple):
+    """What a text says beyond its template."""
 
-    example_id: str
-    benchmark: str
-    prompt: str
+    words: list[str]  # all, in order
+    own: frozenset[str]  # words of more than a letter that neither template nor instructions are made of
+    numbers: frozenset[str]
 
+    def lacks(self, other: "Telling") -> int:
+        """Return how many of this text's own words stand nowhere in the other."""
+        return len(self.own.difference(other.words))
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """The question that a prompt overlaps most, by how much, and what follows from it."""
-
-    verdict: str  # contaminated | suspect
-    question: Question
-    containment: float
+    def is_in(self, other: "Telling") -> bool:
+        """Whether nearly all of this text's own words, and enough to go by, stand in the other."""
+        return len(self.own) >= FEWEST_OWN and self.lacks(other) <= int(MISSING_WORDS * len(self.own) + 0.5)
 
 
 class QuestionIndex:
-    """Benchmark questions by the n-grams that tell them apart."""
+    """Benchmark questions and reference answers by the n-grams that tell them apart.
 
-    def __init__(self, questions: Sequence[Question], params: ScreenParams) -> None:
+    Parameters
+    ----------
+    benchmarks
+        `CORPUS` rows of all benchmarks.
+    params
+        Length of an n-gram, and from which containment on a row is suspect or contaminated.
+    """
+
+    def __init__(self, benchmarks: pl.DataFrame, params: ScreenParams) -> None:
         self.params = params
-        self.questions = questions
-        self.words = [_words(question.prompt) for question in questions]
-        self.phrases = _repeated_phrases(zip(questions, self.words, strict=True))
-        self.grams = [self._telling(words) for words in self.words]
-        self.numbers = [_numbers(words) for words in self.words]
-        self.exact: dict[Gram, Question] = {}
-        self.holders: dict[Gram, list[int]] = defaultdict(list)
-        for index, question in enumerate(questions):
-            if whole := _signed(question.prompt):
-                self.exact.setdefault(whole, question)
-            for gram in self.grams[index]:
-                self.holders[gram].append(index)
-        self.held = set(self.holders)
+        questions = distinct(benchmarks)
+        fields = [
+            questions.select(
+                "prompt",
+                text=field,
+                question_id="example_id",
+                benchmark="source",
+                question_field=pl.lit(field),
+            ).filter(pl.col("text") != "")
+            for field in ("prompt", "response")
+        ]
+        self.items = pl.concat(fields).with_row_index("item")
+        table = word_table(self.items["text"])
+        marked = covered(table, _boilerplate(self.items))
+        self.phrases = _boilerplate(self.items)
+        grams = telling_ngrams(marked, params.ngram).rename({"row": "item"})
+        self.items = self.items.join(
+            grams.group_by("item").agg(n_item=pl.len()), on="item", how="left", maintain_order="left"
+        ).with_columns(pl.col("n_item").fill_null(0))
+        self.grams = grams.join(self.items.select("item", "question_field", "n_item"), on="item")
+        self.telling = dict(_telling(marked))
+        asked = self.items.filter(question_field="prompt")
+        self.asked = pl.concat([asked, lines(asked["text"])], how="horizontal").filter(pl.col("line") != "")
 
-    def overlap(self, prompt: str) -> Overlap | None:
-        """Return the question that a prompt overlaps most, if it overlaps any enough to be listed."""
-        same = self.exact.get(_signed(prompt))
-        if same is not None:
-            return Overlap("contaminated", same, 1.0)
-        words = _words(prompt)
-        shared = Counter(
-            index for gram in self.held.intersection(self._grams(words)) for index in self.holders[gram]
+    def overlaps(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return every overlap of `CORPUS` rows that is large enough to be listed, in schema `OVERLAPS`.
+
+        Parameters
+        ----------
+        rows
+            Of one part of one source: what its prompts have in common is taken for their template.
+        """
+        prompts = _Side(rows["prompt"], self)
+        found = [*self._by_line(rows["prompt"]), *prompts.judged("prompt", "prompt")]
+        responses = _Side(rows["response"], self)
+        found += responses.judged("response", "prompt")
+        found += responses.judged("response", "response")
+        table = pl.DataFrame(found, schema={"row": pl.UInt32(), "item": pl.UInt32(), **JUDGED}, orient="row")
+        named = rows.select("example_id").with_row_index("row")
+        return (
+            table
+            .unique(["row", "item", "field"], keep="first", maintain_order=True)
+            .join(named, on="row", maintain_order="left")
+            .join(self.items, on="item", maintain_order="left")
+            .sort("row", "item", "field")
+            .select(OVERLAPS.keys())
         )
-        if not shared:
-            return None
-        size = len(self._telling(words))
-        found = [self._judged(index, count, size, words) for index, count in sorted(shared.items())]
-        listed = [overlap for overlap in found if overlap is not None]
-        return max(listed, key=lambda o: (o.verdict == "contaminated", o.containment), default=None)
 
-    def _judged(self, index: int, shared: int, size: int, words: Sequence[str]) -> Overlap | None:
-        smaller = min(size, len(self.grams[index]))
-        containment = shared / smaller
-        if containment < min(self.params.suspect_containment, self.params.drop_containment):
-            return None
-        little_to_tell = smaller <= self.params.ngram
-        numbers = _numbers(words)
-        others = bool(numbers - self.numbers[index]) and bool(self.numbers[index] - numbers)
-        drop = containment >= self.params.drop_containment and not little_to_tell and not others
-        return Overlap("contaminated" if drop else "suspect", self.questions[index], containment)
+    def _by_line(self, prompts: pl.Series) -> Iterator[tuple]:
+        """Yield prompts that are a question but for instructions or numbers, or that hold a short one."""
+        asking = lines(prompts).with_row_index("row")
+        for rule, column in (("equal", "line"), ("renumbered", "shape")):
+            known = self.asked.unique(column, keep="first", maintain_order=True)
+            for row, item, line in asking.join(known, on=column).select("row", "item", column).iter_rows():
+                if rule == "equal" or self._tells(item, OWN_RENUMBERED):
+                    yield row, item, "prompt", rule, "contaminated", 1.0, line
+        short = self.asked.filter(
+            pl.col("n_item") <= self.params.ngram, pl.col("line").str.count_matches(r"\S+") >= SHORTEST_INSIDE
+        )
+        items = {f" {line} ": item for line, item in short.select("stopped", "item").iter_rows()}
+        if not items:  # polars searches for no pattern as little as it can
+            return
+        held = asking.select(
+            "row", held=pl.format(" {} ", "stopped").str.extract_many(list(items), overlapping=True)
+        )
+        for row, found in held.filter(pl.col("held").list.len() > 0).iter_rows():
+            longest = max(found, key=len)
+            verdict = "contaminated" if self._tells(items[longest], FEWEST_OWN) else "suspect"
+            yield row, items[longest], "prompt", "inside", verdict, 1.0, longest.strip(" |")
 
-    def _grams(self, words: Sequence[str]) -> Iterator[Gram]:
-        return _ngrams(words, self.params.ngram)
-
-    def _telling(self, words: Sequence[str]) -> set[Gram]:
-        """Return the n-grams that are not boilerplate, each judged by itself, so that both sides agree."""
-        return {gram for gram in self._grams(words) if not self._is_boilerplate(gram)}
-
-    def _is_boilerplate(self, gram: Gram) -> bool:
-        covered: set[int] = set()
-        for start, phrase in enumerate(_ngrams(gram, PHRASE_TOKENS)):
-            if phrase in self.phrases:
-                covered.update(range(start, start + PHRASE_TOKENS))
-        return 2 * len(covered) > len(gram)
+    def _tells(self, item: int, least: int) -> bool:
+        """Whether a question has words enough of its own to be known by them."""
+        return item in self.telling and len(self.telling[item].own) >= least
 
 
-def _words(prompt: str) -> list[str]:
-    return WORD.findall(prompt.lower())
+JUDGED = {
+    "field": pl.String(),
+    "rule": pl.String(),
+    "verdict": pl.String(),
+    "containment": pl.Float32(),
+    "shared": pl.String(),
+}
 
 
-def _signed(prompt: str) -> Gram:
-    return tuple(WORD_OR_SIGN.findall(prompt.lower()))
+class _Side:
+    """The prompts or the responses of a part, as the index needs them."""
+
+    def __init__(self, texts: pl.Series, index: QuestionIndex) -> None:
+        self.index = index
+        table = word_table(texts)
+        different = texts.n_unique()
+        # A text that stands there several times is no template.
+        once = table.join(_first_of_each(texts), on="row", how="semi")
+        template = common_phrases(once, max(FEWEST_PROMPTS, int(SHARED_BY_PROMPTS * different)))
+        self.table = covered(table, pl.concat([index.phrases, template]))
+        self.grams = telling_ngrams(self.table, index.params.ngram)
+
+    def judged(self, field: str, question_field: str) -> Iterator[tuple]:
+        """Yield what is listed of these texts against questions or reference answers."""
+        pairs = self._pairs(question_field, of_item=field != question_field)
+        rows = self.table.join(pairs.select("row").unique(), on="row", how="semi")
+        telling = dict(_telling(rows))
+        for row, item, containment, smaller in pairs.iter_rows():
+            text, asked = telling[row], self.index.telling[item]
+            if field != question_field:
+                rule, verdict = _quoted(text, asked, containment)
+            else:
+                rule, verdict = _same(text, asked, containment, self.index.params)
+            if rule == "renumbered" and field == "response":  # the way to another answer
+                verdict = ""
+            if verdict == "contaminated" and smaller <= self.index.params.ngram:
+                verdict = "suspect"
+            if verdict:
+                yield row, item, field, rule, verdict, containment, _evidence(text.words, asked.words)
+
+    def _pairs(self, question_field: str, *, of_item: bool) -> pl.DataFrame:
+        """Return (row, item, containment, n-grams of the smaller side) that are worth judging."""
+        params = self.index.params
+        sizes = self.grams.group_by("row").agg(n_row=pl.len())
+        smaller = pl.col("n_item") if of_item else pl.min_horizontal("n_row", "n_item")
+        return (
+            self.grams
+            .join(self.index.grams.filter(question_field=question_field), on="gram")
+            .group_by("row", "item")
+            .agg(shared=pl.len(), n_item=pl.col("n_item").first())
+            .join(sizes, on="row")
+            .with_columns(smaller=smaller)
+            .with_columns(containment=pl.col("shared") / pl.col("smaller"))
+            .filter(pl.col("containment") >= min(params.suspect_containment, params.drop_containment))
+            .sort("row", "item")
+            .select("row", "item", "containment", "smaller")
+        )
 
 
-def _numbers(words: Iterable[str]) -> set[str]:
-    return {word for word in words if word.isdigit()}
+def _same(text: Telling, asked: Telling, containment: float, params: ScreenParams) -> tuple[str, str]:
+    """Return rule and verdict for a prompt and a question, or a response and a reference answer."""
+    lacking = min(text.lacks(asked), asked.lacks(text))
+    sides = text.is_in(asked) + asked.is_in(text)
+    enough = containment >= params.drop_containment
+    same_words = sides == 2 or (sides == 1 and containment >= ONE_SIDED)
+    if _other_numbers(text, asked):
+        copied = enough and containment >= RENUMBERED and lacking == 0
+        return "renumbered", "contaminated" if copied else "suspect"
+    return "n-grams", "contaminated" if enough and same_words else "suspect"
 
 
-def _ngrams(words: Sequence[str], n: int) -> Iterator[Gram]:
-    return zip(*(words[start:] for start in range(n)), strict=False)
+def _quoted(text: Telling, asked: Telling, containment: float) -> tuple[str, str]:
+    """Return rule and verdict for a response that may hold a question."""
+    whole = containment >= QUOTED and asked.is_in(text) and asked.numbers <= text.numbers
+    return "quoted", "contaminated" if whole else ""
 
 
-def _repeated_phrases(questions: Iterable[tuple[Question, list[str]]]) -> set[Gram]:
-    """Return the phrases that several different questions of one benchmark use."""
-    # Different: a question asked twice does not make its own text boilerplate.
-    different = {(question.benchmark, tuple(words)) for question, words in questions}
-    counts = Counter(
-        (benchmark, phrase) for benchmark, words in different for phrase in set(_ngrams(words, PHRASE_TOKENS))
-    )
-    return {phrase for (_, phrase), count in counts.items() if count >= BOILERPLATE_QUESTIONS}
+def _other_numbers(text: Telling, asked: Telling) -> bool:
+    """Whether each has numbers that the other lacks, and they are not few among those that agree."""
+    if text.numbers <= asked.numbers or asked.numbers <= text.numbers:
+        return False
+    return len(text.numbers & asked.numbers) < NUMBERS_AGREE * len(text.numbers | asked.numbers)
+
+
+def _boilerplate(items: pl.DataFrame) -> pl.Series:
+    """Return the phrases that several different texts of one field of one benchmark use."""
+    found = [
+        # Different: a question asked twice does not make its own text boilerplate.
+        common_phrases(word_table(texts["text"].unique(maintain_order=True)), SHARED_BY_QUESTIONS)
+        for _, texts in items.group_by("benchmark", "question_field", maintain_order=True)
+    ]
+    return pl.concat([pl.Series("phrase", [], dtype=pl.UInt64), *found]).unique()
+
+
+def _first_of_each(texts: pl.Series) -> pl.DataFrame:
+    return texts.alias("text").to_frame().with_row_index("row").unique("text", keep="first").select("row")
+
+
+def _telling(table: pl.DataFrame) -> Iterable[tuple[int, Telling]]:
+    grouped = table.group_by("row", maintain_order=True).agg("word", "common")
+    for row, words, common in grouped.iter_rows():
+        own = {word for word, shared in zip(words, common, strict=True) if not shared and len(word) > 1}
+        numbers = {word for word in words if word.isdigit()}
+        yield row, Telling(words, frozenset(own) - numbers - ASKING, frozenset(numbers))
+
+
+def _evidence(text: list[str], asked: list[str]) -> str:
+    """Return the longest run of words that both have."""
+    match = SequenceMatcher(None, text, asked, autojunk=False).find_longest_match()
+    return " ".join(text[match.a : match.a + min(match.size, EVIDENCE_WORDS)])

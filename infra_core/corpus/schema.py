@@ -48,11 +48,41 @@ SCREEN: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve
     "verdict": pl.String(),  # duplicate | contaminated | suspect; rows that are fine are not listed
+    "rule": pl.String(),  # of a duplicate: equal | near; else as in OVERLAPS
     "matched": pl.String(),  # example_id of the row kept, or of the benchmark question
     "matched_source": pl.String(),
-    "containment": pl.Float32(),  # shared n-grams / the smaller set; 1 for exact matches
+    "containment": pl.Float32(),  # as in OVERLAPS; of a duplicate its similarity to another wording, or 1
 }
 """Global table by `example_id`: rows that a global look found wanting. `suspect` rows are kept."""
+
+SIGNATURES: Schema = {
+    "example_id": pl.String(),
+    "source": pl.String(),
+    "raw_ref": pl.String(),
+    "group": pl.String(),
+    "judged": pl.Boolean(),  # has an answer or tests
+    "labelled": pl.Boolean(),  # has a difficulty
+    "response_chars": pl.UInt32(),
+    "prompt_key": pl.Int64(),  # equal prompts
+    "whole_key": pl.Int64(),  # equal prompts and responses
+    "quantities_key": pl.Int64(),  # the same numbers and operators in the same order
+    "answer_key": pl.Int64(),  # equal answers, or tests; null if there are none
+    "bands": pl.List(pl.UInt32()),  # of the prompt's MinHash signature; empty if it has no word
+}
+"""Row-local: what duplicates are told by, without any text."""
+
+OVERLAPS: Schema = {
+    "example_id": pl.String(),
+    "field": pl.String(),  # of the row: prompt | response
+    "question_id": pl.String(),
+    "benchmark": pl.String(),
+    "question_field": pl.String(),  # prompt | response, which is the reference answer
+    "rule": pl.String(),  # equal | n-grams | renumbered | inside | quoted; see `corpus.overlap`
+    "verdict": pl.String(),  # contaminated | suspect
+    "containment": pl.Float32(),  # shared n-grams / the smaller set (of the question, where it is quoted)
+    "shared": pl.String(),  # the longest run of words that both have
+}
+"""What of a benchmark stands in which row: the evidence behind the verdicts of SCREEN."""
 
 MIXTURE: Schema = {
     **CORPUS,

@@ -1,32 +1,50 @@
 """Global looks at the text: duplicates within and across pools, and overlap with benchmark questions.
 
-*Duplicates* are exact after normalisation: NFC and every run of white space as one space. Case, digits and
-signs stay, since "3 + 4" and "3 - 4" are two problems. A row is a duplicate of an earlier row of its pool if
-prompt **and** response agree (several responses to one problem are wanted); a reserve row also of a corpus
-row with the same prompt, since swapping it in would teach what is there.
+*Overlap* is found row by row (`corpus.overlap`). *Duplicates* are told by signatures (`corpus.near`): rows
+whose prompts are equal or nearly so ask for one *problem*.
 
-*Contamination* is overlap with a benchmark question by the rule of `overlap`.
+- Rows with equal prompt **and** response are one row.
+- What one source says to a problem under one wording (or one `group` of its own) is an *offer*. Several
+  responses in an offer are wanted and stay. Of the offers for one problem the better one stays, whole:
+  `prefer` says which. With ``responses: all`` the offers of several sources stay side by side where their
+  prompts are equal.
+- A reserve row whose problem is in the corpus is a duplicate: swapping it in would teach what is there.
 """
 
-import unicodedata
 from collections.abc import Mapping
 
 import polars as pl
 
-from infra_core.corpus.overlap import Question, QuestionIndex
-from infra_core.corpus.schema import SCREEN, distinct
+from infra_core.corpus.near import Texts, problems
+from infra_core.corpus.schema import OVERLAPS, SCREEN, SIGNATURES
 from infra_core.recipe import ScreenParams
+
+PREFERRED: Mapping[str, pl.Expr] = {
+    "judged": ~pl.col("judged"),
+    "labelled": ~pl.col("labelled"),
+    "longer": -pl.col("response_chars").cast(pl.Int64),
+    "shorter": pl.col("response_chars").cast(pl.Int64),
+    "source": pl.col("source_rank"),
+}
+"""What makes a row the better one, as something that is smaller the better it is."""
 
 
 def screen(
-    corpus: pl.DataFrame, reserve: pl.DataFrame, benchmarks: pl.DataFrame, params: ScreenParams
+    signatures: Mapping[str, pl.DataFrame],
+    overlaps: Mapping[str, pl.DataFrame],
+    texts: Texts,
+    params: ScreenParams,
 ) -> pl.DataFrame:
     """List the rows that a global look finds wanting, once: contaminated before duplicate before suspect.
 
     Parameters
     ----------
-    corpus, reserve, benchmarks
-        `CORPUS` rows; `benchmarks` of all benchmarks together.
+    signatures
+        By pool, the corpus first: `SIGNATURES` rows.
+    overlaps
+        By pool: `OVERLAPS` rows.
+    texts
+        Looks prompts up by example_id, whichever pool they are in.
     params
         What to look for.
 
@@ -36,26 +54,21 @@ def screen(
         `SCREEN` rows, in the order of the pools. Rows of one pool with equal `example_id` are one row here:
         whoever reads a whole pool keeps the first of them with `schema.distinct`.
     """
-    pools = {"corpus": distinct(_in_source_order(corpus)), "reserve": distinct(_in_source_order(reserve))}
-    duplicates = _duplicates(pools) if params.deduplicate else {}
-    questions = [
-        Question(*row) for row in distinct(benchmarks).select("example_id", "source", "prompt").iter_rows()
-    ]
-    index = QuestionIndex(questions if params.decontaminate else [], params)
-    found = []
-    for pool, frame in pools.items():
-        for example_id, prompt in frame.select("example_id", "prompt").iter_rows():
-            overlap = index.overlap(prompt)
-            original = duplicates.get((pool, example_id))
-            if overlap and (overlap.verdict == "contaminated" or not original):
-                question = overlap.question
-                row = (overlap.verdict, question.example_id, question.benchmark, overlap.containment)
-            elif original:
-                row = ("duplicate", *original, 1.0)
-            else:
-                continue
-            found.append((example_id, pool, *row))
-    return pl.DataFrame(found, schema=SCREEN, orient="row")
+    table = _in_order(signatures)
+    listed = [_worst(overlaps.get(pool, pl.DataFrame(schema=OVERLAPS)), pool) for pool in signatures]
+    if params.deduplicate:
+        listed.append(_duplicates(table, texts, params))
+    severity = pl.col("verdict").replace_strict({"contaminated": 0, "duplicate": 1, "suspect": 2})
+    order = table.select("pool", "example_id").with_row_index("place")
+    return (
+        pl
+        .concat(listed)
+        .join(order, on=["pool", "example_id"])
+        .sort("place", severity)
+        .unique(["pool", "example_id"], keep="first", maintain_order=True)
+        .select(SCREEN.keys())
+        .cast(pl.Schema(SCREEN))
+    )
 
 
 def refused(screen: pl.DataFrame, pool: str) -> pl.DataFrame:
@@ -73,45 +86,76 @@ def refused(screen: pl.DataFrame, pool: str) -> pl.DataFrame:
     return screen.filter(pl.col("pool") == pool, keeps_out, ~repeats_itself)
 
 
-def normalised(text: str) -> str:
-    r"""Return text as duplicates are compared: NFC, every run of white space one space.
+def _worst(overlaps: pl.DataFrame, pool: str) -> pl.DataFrame:
+    """Return the heaviest overlap of each row."""
+    return (
+        overlaps
+        .sort(pl.col("verdict") != "contaminated", -pl.col("containment"), maintain_order=True)
+        .unique("example_id", keep="first", maintain_order=True)
+        .select(
+            "example_id", "verdict", "rule", "containment",
+            pool=pl.lit(pool), matched="question_id", matched_source="benchmark",
+        )
+        .select(SCREEN.keys())
+    )  # fmt: skip
 
-    Examples
-    --------
-    >>> normalised("3\xa0+ 4\n ") == normalised("3 + 4"), normalised("3 + 4") == normalised("3 - 4")
-    (True, False)
+
+def _in_order(signatures: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return one row an example, pool by pool, by source (in order of appearance), file and line.
+
+    The order of parts must not decide anything.
     """
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def _duplicates(pools: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return (pool, example_id) of each repeated row → (example_id, source) of the row it repeats."""
-    corpus_prompts: dict[str, tuple[str, str]] = {}
-    found = {}
-    for pool, frame in pools.items():
-        seen: dict[tuple[str, str], tuple[str, str]] = {}
-        for row in frame.select("example_id", "source", "prompt", "response").iter_rows(named=True):
-            prompt, whole = (
-                normalised(row["prompt"]),
-                (normalised(row["prompt"]), normalised(row["response"])),
-            )
-            original = seen.get(whole) if pool == "corpus" else corpus_prompts.get(prompt) or seen.get(whole)
-            if original:
-                found[pool, row["example_id"]] = original
-                continue
-            seen[whole] = (row["example_id"], row["source"])
-            if pool == "corpus":
-                corpus_prompts.setdefault(prompt, seen[whole])
-    return found
-
-
-def _in_source_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sort by source (in order of appearance), file and line: the order of parts must not decide."""
-    sources = {source: rank for rank, source in enumerate(frame["source"].unique(maintain_order=True))}
-    file_and_line = pl.col("raw_ref").str.extract_groups(r"^(.*)#(\d+)$")
-    return frame.sort(
-        pl.col("source").replace_strict(sources, return_dtype=pl.Int32),
-        file_and_line.struct[0],
-        file_and_line.struct[1].cast(pl.Int64),
+    empty = pl.DataFrame(schema=SIGNATURES)
+    pools = [frame.with_columns(pool=pl.lit(name)) for name, frame in signatures.items()]
+    table = pl.concat([empty.with_columns(pool=pl.lit("")), *pools])
+    ranks = {name: rank for rank, name in enumerate(table["source"].unique(maintain_order=True))}
+    place = pl.col("raw_ref").str.extract_groups(r"^(.*)#(\d+)(?:\.(\d+))?$")
+    ordered = table.with_columns(
+        source_rank=pl.col("source").replace_strict(ranks, return_dtype=pl.Int32),
+        pool_rank=pl.col("pool").replace_strict({name: i for i, name in enumerate(signatures)}, default=0),
+    ).sort(
+        "pool_rank",
+        "source_rank",
+        place.struct[0],
+        place.struct[1].cast(pl.Int64),
+        place.struct[2].cast(pl.Int64),
         maintain_order=True,
+    )
+    return ordered.unique(["pool", "example_id"], keep="first", maintain_order=True)
+
+
+def _duplicates(table: pl.DataFrame, texts: Texts, params: ScreenParams) -> pl.DataFrame:
+    found = problems(table.select(SIGNATURES.keys()), texts, params.similarity)
+    rows = pl.concat([table.with_row_index("place"), found], how="horizontal")
+    if params.responses == "all":
+        offer = pl.col("prompt_key").cast(pl.String)
+    else:
+        offer = pl.format("{} {}", "source", pl.coalesce("group", pl.col("prompt_key").cast(pl.String)))
+    # The corpus goes before the reserve whatever is preferred: it is what is there.
+    best_first = rows.with_columns(offer=offer).sort(
+        "pool_rank", *(PREFERRED[name] for name in params.prefer), "place", maintain_order=True
+    )
+    of_problem = {"winner": "offer", "winner_pool": "pool", "kept": "example_id", "kept_source": "source"}
+    of_text = {"kept_equal": "example_id", "equal_source": "source", "equal_place": "place"}
+    judged = best_first.with_columns(
+        *(pl.col(what).first().over("problem").alias(name) for name, what in of_problem.items()),
+        *(pl.col(what).first().over("whole_key", "pool").alias(name) for name, what in of_text.items()),
+    )
+    beaten = (pl.col("offer") != pl.col("winner")) | (pl.col("pool") != pl.col("winner_pool"))
+    repeated = pl.col("equal_place") != pl.col("place")
+    return (
+        judged
+        .filter(beaten | repeated)
+        .with_columns(
+            verdict=pl.lit("duplicate"),
+            rule=pl
+            .when(repeated | (pl.col("similarity") == 1))
+            .then(pl.lit("equal"))
+            .otherwise(pl.lit("near")),
+            matched=pl.when(beaten).then("kept").otherwise("kept_equal"),
+            matched_source=pl.when(beaten).then("kept_source").otherwise("equal_source"),
+            containment=pl.when(beaten).then("similarity").otherwise(1.0),
+        )
+        .select(SCREEN.keys())
+        .cast(pl.Schema(SCREEN))
     )

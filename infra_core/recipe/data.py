@@ -75,14 +75,24 @@ class CorpusParams(IngestParams):
     reserve: tuple[Source, ...] = ()
 
 
+Better = Literal["judged", "labelled", "longer", "shorter", "source"]
+
+
 class ScreenParams(Params):
-    """Global looks: duplicates across sources, overlap with benchmarks (`docs/papers.md` for the rule)."""
+    """Global looks: duplicates across sources, overlap with benchmarks (rules: `docs/screening.md`)."""
 
     decontaminate: bool = True
     ngram: Count = 10
     drop_containment: Fraction = 0.25
     suspect_containment: Fraction = 0.10
     deduplicate: bool = True
+    similarity: Fraction | None = 0.7  # of prompts that ask for one problem; none: only equal ones do
+    responses: Literal["one_source", "all"] = (
+        "one_source"  # to one problem: of one source, or all that differ
+    )
+    # Which of two rows for one problem is the better one: the first of these that differs decides, then the
+    # earlier line. What can be judged and rated serves everything after; sources stand in order of trust.
+    prefer: tuple[Better, ...] = ("judged", "labelled", "source")
 
 
 class RateParams(Params):

@@ -1,6 +1,6 @@
 """Parquet parts ↔ polars. The schema is given by the caller, who knows what the table means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -67,21 +67,17 @@ def read_tables(
 
     With `wider`, tables may have columns beyond the schema, which are not read: a mixture read as a corpus.
     """
-    frames = [frame for _, frame in each_table(store, artifact, schema, pattern, wider=wider)]
+    names = table_names(store, artifact, pattern)
+    frames = [frame for _, frame in each_table(store, artifact, schema, names, wider=wider)]
     return pl.concat([pl.DataFrame(schema=dict(schema)), *frames], rechunk=True)
 
 
 def each_table(
-    store: ArtifactStore,
-    artifact: Artifact,
-    schema: Schema,
-    pattern: str = "*.parquet",
-    *,
-    wider: bool = False,
+    store: ArtifactStore, artifact: Artifact, schema: Schema, names: Iterable[str], *, wider: bool = False
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the name and rows of each of `table_names`, in that order, holding one at a time."""
+    """Yield the name and rows of each of the tables `names`, holding one at a time; `wider` as above."""
     manifest = store.manifest(artifact)
-    for name in table_names(store, artifact, pattern):
+    for name in names:
         content = store.read_listed(artifact, manifest, name)
         yield name, _parse(content, f"{artifact.uri}/{name}", schema, wider=wider)
 

