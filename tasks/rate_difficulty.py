@@ -1,17 +1,26 @@
-"""How hard and how long every row is: a global table by `example_id`."""
+"""How hard and how long every row is: a global table by `example_id`; lengths are counted part by part."""
+
+from collections.abc import Iterator
+
+import polars as pl
 
 from infra_core.corpus.difficulty import rate
 from infra_core.corpus.render import token_counter
-from infra_core.corpus.schema import RATINGS
+from infra_core.corpus.schema import LENGTHS, RATINGS
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import RateParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import write_table
+from infra_core.store.tables import reread_table, write_table
 from tasks._checkpoint import model_folder
-from tasks._pools import pool_rows
+from tasks._pools import pool_parts, pool_rows
+from tasks._progress import progress
+from tasks._row_local import of_texts
 from tasks._stage import RunContext, stage
 from tasks.ingest import require_rows
+
+RATED = ("example_id", "domain", "source", "difficulty", "difficulty_method")
+PREFIX = "lengths-"
 
 
 @stage(version=1)
@@ -26,14 +35,33 @@ def rate_difficulty(
     params: RateParams,
 ) -> None:
     """Rate all pools by one measure; bands are cut at the corpus's own quantiles. `base` counts tokens."""
-    rows = pool_rows(ctx, corpus)
+    rows = pool_rows(ctx, corpus, *RATED)
     require_rows(len(rows), "corpus")
-    count_tokens = token_counter(load_tokenizer(model_folder(ctx, base)))
+    lengths = pl.concat([_lengths(ctx, out, pool, base) for pool in (corpus, reserve, benchmarks) if pool])
+    known = lengths.unique("example_id", keep="first")
+
+    def count_tokens(frame: pl.DataFrame) -> Iterator[tuple[int, int]]:
+        counted = frame.join(known, on="example_id", how="left", maintain_order="left")
+        return counted.select("prompt_tokens", "response_tokens").iter_rows()
+
     ratings = rate(
-        rows,
-        pool_rows(ctx, reserve),
-        pool_rows(ctx, benchmarks),
-        params,
-        count_tokens,
+        rows, pool_rows(ctx, reserve, *RATED), pool_rows(ctx, benchmarks, *RATED), params, count_tokens
     )
     write_table(out, "ratings.parquet", ratings, RATINGS)
+
+
+def _lengths(ctx: RunContext, out: WorkDir, pool: Artifact, base: Artifact) -> pl.DataFrame:
+    """Count the tokens of every row of a pool, part by part, where that was not done before."""
+    identities = of_texts(ctx, pool, PREFIX, base=base.key)
+    pending = set(out.pending(identities))
+    if pending:
+        count = token_counter(load_tokenizer(model_folder(ctx, base)))
+        wanted = {name.removeprefix(PREFIX) for name in pending}
+        with progress("count tokens, parts", len(wanted)) as update:
+            for done, (name, rows) in enumerate(pool_parts(ctx, pool, only=wanted), 1):
+                found = zip(rows["example_id"], count(rows), strict=True)
+                lengths = [(example_id, prompt, response) for example_id, (prompt, response) in found]
+                write_table(out, f"{PREFIX}{name}", pl.DataFrame(lengths, LENGTHS, orient="row"), LENGTHS)
+                update(done)
+    parts = (reread_table(out, name, LENGTHS) for name in identities)
+    return pl.concat([pl.DataFrame(schema=dict(LENGTHS)), *parts])

@@ -1,21 +1,27 @@
 """Global looks over all pools: duplicates across sources, overlap with the benchmarks."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import polars as pl
 
 from infra_core.corpus.near import Texts, signatures
 from infra_core.corpus.overlap import QuestionIndex
-from infra_core.corpus.schema import OVERLAPS, SCREEN, SIGNATURES
+from infra_core.corpus.schema import OVERLAPS, SCREEN, SIGNATURES, Schema
 from infra_core.corpus.screen import screen as screened
+from infra_core.corpus.words import problem_table
 from infra_core.recipe import ScreenParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, table_names, write_table
 from tasks._pools import pool_parts, pool_rows, scan_pool
 from tasks._progress import progress
+from tasks._row_local import Identities, of_texts
 from tasks._stage import RunContext, stage
 
+CORES = os.cpu_count() or 1
 Kinds = Mapping[str, Mapping[str, object]]
 """What is noted of each corpus part → all that decides it, beside the part's text."""
 
@@ -41,10 +47,9 @@ def screen(
         "signatures": {},
         **({"overlaps": {"benchmarks": benchmarks.key, **rule}} if params.decontaminate else {}),
     }
+    for pool in pools.values():
+        _note(ctx, out, pool, _identities(ctx, pool, kinds), params, benchmarks)
     names = {name: table_names(ctx.store, pool) for name, pool in pools.items()}
-    for name, pool in pools.items():
-        identities = _identities(ctx, pool, names[name], kinds)
-        _note(ctx, out, pool, identities, params, benchmarks)
     scans = [scan_pool(ctx, pool, "example_id", "prompt") for pool in pools.values()]
     verdicts = screened(
         {pool: _noted(out, "signatures", parts, SIGNATURES) for pool, parts in names.items()},
@@ -59,22 +64,16 @@ def screen(
     write_table(out, "screen.parquet", verdicts, SCREEN)
 
 
-def _identities(
-    ctx: RunContext, pool: Artifact, names: list[str], kinds: Kinds
-) -> dict[str, dict[str, object]]:
-    parts = ctx.store.manifest(pool).parts
-    return {
-        f"{kind}-{name}": {"text": parts[name]["sha256"], "kind": kind, **decided}
-        for name in names
-        for kind, decided in kinds.items()
-    }
+def _identities(ctx: RunContext, pool: Artifact, kinds: Kinds) -> Identities:
+    found = (of_texts(ctx, pool, f"{kind}-", kind=kind, **decided) for kind, decided in kinds.items())
+    return {name: identity for one in found for name, identity in one.items()}
 
 
 def _note(
     ctx: RunContext,
     out: WorkDir,
     pool: Artifact,
-    identities: Mapping[str, Mapping[str, object]],
+    identities: Identities,
     params: ScreenParams,
     benchmarks: Artifact,
 ) -> None:
@@ -84,16 +83,33 @@ def _note(
     if not wanted:
         return
     index = QuestionIndex(pool_rows(ctx, benchmarks), params) if params.decontaminate else None
+
+    def look(part: tuple[str, pl.DataFrame]) -> dict[str, tuple[pl.DataFrame, Schema]]:
+        name, rows = part
+        asked = problem_table(rows["prompt"])
+        found = {f"signatures-{name}": (signatures(rows, asked), SIGNATURES)}
+        if index is not None:
+            found[f"overlaps-{name}"] = (index.overlaps(rows, asked), OVERLAPS)
+        return found
+
     with progress("screen, parts", len(wanted)) as update:
-        for done, (name, rows) in enumerate(pool_parts(ctx, pool, only=wanted), 1):
-            if f"signatures-{name}" in pending:
-                write_table(out, f"signatures-{name}", signatures(rows), SIGNATURES)
-            if index is not None and f"overlaps-{name}" in pending:
-                write_table(out, f"overlaps-{name}", index.overlaps(rows), OVERLAPS)
+        for done, found in enumerate(_several_at_once(look, pool_parts(ctx, pool, only=wanted)), 1):
+            for name in pending.intersection(found):
+                write_table(out, name, *found[name])
             update(done)
 
 
-def _noted(out: WorkDir, kind: str, parts: list[str], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _several_at_once(
+    look: Callable[[tuple[str, pl.DataFrame]], dict[str, tuple[pl.DataFrame, Schema]]],
+    parts: Iterator[tuple[str, pl.DataFrame]],
+) -> Iterator[dict[str, tuple[pl.DataFrame, Schema]]]:
+    """Look at as many parts at a time as there are cores, and hold no more of them."""
+    with ThreadPoolExecutor(CORES) as workers:
+        while several := list(islice(parts, CORES)):
+            yield from workers.map(look, several)
+
+
+def _noted(out: WorkDir, kind: str, parts: list[str], schema: Schema) -> pl.DataFrame:
     frames = [reread_table(out, f"{kind}-{name}", schema) for name in parts]
     return pl.concat([pl.DataFrame(schema=dict(schema)), *frames])
 

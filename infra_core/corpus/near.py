@@ -15,8 +15,7 @@ that every problem of a template would be compared with every other. Each pair i
 Signatures are a row of `SIGNATURES` each, made part by part; only columns of them are ever held for all rows.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 from unicodedata import normalize
@@ -28,7 +27,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from infra_core.corpus.schema import SIGNATURES
-from infra_core.corpus.words import ASKING, lines, word_table
+from infra_core.corpus.words import ASKING, N_SPREAD, lines, problem_table, runs, with_shapes
 
 SHINGLE = 5
 PERMUTATIONS, BANDS = (
@@ -43,7 +42,7 @@ RELABELLED, RELABELLED_WORDS = (
     20,
 )  # similarity and length from which equal answers outweigh other numbers
 PAIRS_AT_ONCE = 20_000  # whose prompts are held together
-QUANTITY = re.compile(r"[-*]? ?\d+|[+=<>^/]")
+QUANTITY = r"[-*] \d+|\d+|[+=<>^/]"
 
 Texts = Callable[[list[str]], pl.DataFrame]
 """Gives `example_id` and `prompt` of rows by their example_id."""
@@ -66,18 +65,17 @@ def key(*texts: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def signatures(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return what is compared of `CORPUS` rows, in schema `SIGNATURES`; each row by itself."""
-    asked = lines(rows["prompt"])["line"]
+def signatures(rows: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return what is compared of `CORPUS` rows, in schema `SIGNATURES`; each row by itself.
+
+    `asked` is the `problem_table` of their prompts.
+    """
+    counted = lines(asked, rows.height).select(quantities(pl.col("line"))).to_series()
     known = rows.select(pl.coalesce("answer", "tests")).to_series()
+    texts = zip(rows["prompt"], rows["response"], counted, known, strict=True)
     keys = [
-        (
-            key(same := normalised(prompt)),
-            key(same, normalised(response)),
-            key(quantities(line)),
-            _fact(given),
-        )
-        for prompt, response, line, given in zip(rows["prompt"], rows["response"], asked, known, strict=True)
+        (key(same := normalised(prompt)), key(same, normalised(response)), key(numbers), _fact(given))
+        for prompt, response, numbers, given in texts
     ]
     columns = ("prompt_key", "whole_key", "quantities_key", "answer_key")
     compared = pl.DataFrame(keys, schema=dict.fromkeys(columns, pl.Int64()), orient="row")
@@ -90,19 +88,19 @@ def signatures(rows: pl.DataFrame) -> pl.DataFrame:
         judged=pl.col("answer").is_not_null() | pl.col("tests").is_not_null(),
         labelled=pl.col("difficulty").is_not_null(),
         response_chars=pl.col("response").str.len_chars(),
-        bands=pl.Series(_bands(asked), dtype=SIGNATURES["bands"]),
+        bands=_bands(asked, rows.height),
     ).select(SIGNATURES.keys())
 
 
-def quantities(line: str) -> str:
+def quantities(line: pl.Expr) -> pl.Expr:
     """Return the numbers and operators of a line of words and signs, in order.
 
     Examples
     --------
-    >>> quantities("what is 3 - 4 + v"), quantities("what is 3 + 4")
-    ('3 -4 +', '3 + 4')
+    >>> pl.select(quantities(pl.lit("what is 3 - 4 + v"))).item()
+    '3 - 4 +'
     """
-    return " ".join(found.replace(" ", "") for found in QUANTITY.findall(line))
+    return line.str.extract_all(QUANTITY).list.join(" ")
 
 
 def problems(table: pl.DataFrame, texts: Texts, similarity: float | None) -> pl.DataFrame:
@@ -160,33 +158,27 @@ def _fact(answer: str | None) -> int | None:
     return None if answer is None else key(" ".join(answer.split()).casefold())
 
 
-def _bands(asked: pl.Series) -> list[list[int]]:
-    table = word_table(asked)
-    shapes = table.group_by("row", maintain_order=True).agg("shape")
-    sets = [_shingles(words) for words in shapes["shape"].to_list()]
-    if not sets:
-        return [[] for _ in asked]
-    matrix = np.array(
-        RMinHash.digest_matrix_from_token_sets(
-            [list(map(" ".join, one)) for one in sets], PERMUTATIONS, SEED
-        ).to_rows(),
-        dtype=np.uint64,
-    ).reshape(len(sets), BANDS, -1)
+def _bands(asked: pl.DataFrame, rows: int) -> pl.Series:
+    """Return the bands of each problem's signature; zeros where there is no word."""
+    shingles = runs(_words(asked), SHINGLE)
+    sketch = RMinHash.digest_matrix_from_token_sets(shingles["runs"].to_list(), PERMUTATIONS, SEED)
+    matrix = np.array(sketch.to_rows(), dtype=np.uint64).reshape(len(shingles), BANDS, PERMUTATIONS // BANDS)
     mixed = np.zeros(matrix.shape[:2], dtype=np.uint64)
     for place in range(matrix.shape[2]):
-        mixed = (mixed ^ matrix[:, :, place]) * np.uint64(0x9E3779B97F4A7C15)
-    values = dict(zip(shapes["row"], (mixed >> np.uint64(32)).tolist(), strict=True))
-    return [values.get(row, []) for row in range(len(asked))]
+        mixed = (mixed ^ matrix[:, :, place]) * np.uint64(N_SPREAD)
+    found = np.zeros((rows, BANDS), dtype=np.uint32)
+    found[shingles["row"].to_numpy()] = mixed >> np.uint64(32)
+    return pl.Series(found).cast(SIGNATURES["bands"])
 
 
-def _shingles(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Return every five words in a row; of fewer words all of them."""
-    return set(zip(*(words[place:] for place in range(SHINGLE)), strict=False)) or {tuple(words)}
+def _words(asked: pl.DataFrame) -> pl.DataFrame:
+    words = asked.filter(pl.col("token").str.contains(r"^[\p{L}\p{N}]"))
+    return with_shapes(words.rename({"token": "word"}))
 
 
 def _proposed(first: pl.DataFrame) -> pl.DataFrame:
     """Return pairs `a` < `b` of places in `first` that agree in a band, and in quantities or answer."""
-    table = first.with_row_index("at").filter(pl.col("bands").list.len() > 0)
+    table = first.with_row_index("at").filter(pl.col("bands").list.max() > 0)
     found = [pl.DataFrame(schema={"a": pl.UInt32(), "b": pl.UInt32()})]
     for band in range(BANDS):
         for other in ("quantities_key", "answer_key"):
@@ -207,7 +199,7 @@ def _proposed(first: pl.DataFrame) -> pl.DataFrame:
 
 
 class _Wording(NamedTuple):
-    shingles: set[tuple[str, ...]]
+    shingles: frozenset[str]
     words: frozenset[str]
     own: frozenset[str]
     length: int
@@ -240,13 +232,16 @@ def _verified(first: pl.DataFrame, pairs: pl.DataFrame, texts: Texts, least: flo
 
 
 def _wordings(prompts: pl.Series) -> Iterator[_Wording]:
-    table = word_table(lines(prompts)["line"]).group_by("row", maintain_order=True).agg("word", "shape")
-    told = {row: (words, shapes) for row, words, shapes in table.iter_rows()}
+    table = _words(problem_table(prompts))
+    told = table.group_by("row").agg("word").join(runs(table, SHINGLE), on="row")
+    found = {
+        row: (words, shingles) for row, words, shingles in told.select("row", "word", "runs").iter_rows()
+    }
     for row, prompt in enumerate(prompts):
-        words, shapes = told.get(row, ([], []))
+        words, shingles = found.get(row, ([], []))
         capitals = "".join(character for character in prompt if character.isupper())
         own = frozenset(word for word in words if len(word) > 1 and not word.isdigit()) - ASKING
-        yield _Wording(_shingles(shapes), frozenset(words), own, len(words), capitals)
+        yield _Wording(frozenset(shingles), frozenset(words), own, len(words), capitals)
 
 
 def _alike(
@@ -263,7 +258,7 @@ def _alike(
     ):
         return None
     shared = len(one.shingles & other.shingles)
-    found = shared / (len(one.shingles) + len(other.shingles) - shared)
+    found = shared / max(1, len(one.shingles) + len(other.shingles) - shared)
     if found < least:
         return None
     for text, against in ((one, other), (other, one)):

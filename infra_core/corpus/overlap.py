@@ -23,14 +23,18 @@ from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from infra_core.corpus.schema import OVERLAPS, distinct
 from infra_core.corpus.words import (
     ASKING,
+    END,
     common_phrases,
     covered,
     lines,
+    ngram,
+    problem_table,
     telling_ngrams,
     word_table,
 )
@@ -46,6 +50,9 @@ FEWEST_OWN, OWN_RENUMBERED = 3, 4  # words by which a question is known, and by 
 ONE_SIDED = 0.6  # containment from which a text all of whose words are in a longer one is a part of it
 SHORTEST_INSIDE = 5  # words and signs of a short question that is looked for inside prompts
 EVIDENCE_WORDS = 40
+LINES = {"equal": "line", "renumbered": "shape"}
+LOOKED_AT = 200  # different texts of a part, to know its template by
+MARKS = 1 << 24  # of n-grams, by their last bits: a quick no for nearly all
 
 
 class Telling(NamedTuple):
@@ -97,20 +104,43 @@ class QuestionIndex:
             grams.group_by("item").agg(n_item=pl.len()), on="item", how="left", maintain_order="left"
         ).with_columns(pl.col("n_item").fill_null(0))
         self.grams = grams.join(self.items.select("item", "question_field", "n_item"), on="item")
+        self.held = np.unique(grams["gram"].to_numpy())
+        self.marks = np.zeros(MARKS, dtype=bool)
+        self.marks[self.held & np.uint64(MARKS - 1)] = True
         self.telling = dict(_telling(marked))
         asked = self.items.filter(question_field="prompt")
-        self.asked = pl.concat([asked, lines(asked["text"])], how="horizontal").filter(pl.col("line") != "")
+        asking = lines(problem_table(asked["text"]), asked.height)
+        self.asked = pl.concat([asked, asking], how="horizontal").filter(pl.col("line") != "")
+        self.known = {
+            rule: self.asked.unique(column, keep="first", maintain_order=True).select(column, "item")
+            for rule, column in LINES.items()
+        }
+        short = self.asked.filter(
+            pl.col("n_item") <= params.ngram, pl.col("line").str.count_matches(r"\S+") >= SHORTEST_INSIDE
+        )
+        self.short = {f" {line} ": item for line, item in short.select("stopped", "item").iter_rows()}
 
-    def overlaps(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def holding(self, words: pl.DataFrame) -> pl.Series:
+        """Return the rows of a `word_table` that share any n-gram with a question or a reference answer."""
+        grams = words.select("row", gram=ngram("shape", self.params.ngram)).drop_nulls()
+        # Nearly all are told apart by one look at their last bits.
+        likely = grams.filter(pl.Series(self.marks[grams["gram"].to_numpy() & np.uint64(MARKS - 1)]))
+        values = likely["gram"].to_numpy()
+        places = np.minimum(np.searchsorted(self.held, values), max(len(self.held) - 1, 0))
+        return likely["row"].filter(pl.Series(self.held[places] == values)).unique()
+
+    def overlaps(self, rows: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
         """Return every overlap of `CORPUS` rows that is large enough to be listed, in schema `OVERLAPS`.
 
         Parameters
         ----------
         rows
             Of one part of one source: what its prompts have in common is taken for their template.
+        asked
+            The `problem_table` of their prompts.
         """
         prompts = _Side(rows["prompt"], self)
-        found = [*self._by_line(rows["prompt"]), *prompts.judged("prompt", "prompt")]
+        found = [*self._by_line(lines(asked, rows.height)), *prompts.judged("prompt", "prompt")]
         responses = _Side(rows["response"], self)
         found += responses.judged("response", "prompt")
         found += responses.judged("response", "response")
@@ -125,27 +155,23 @@ class QuestionIndex:
             .select(OVERLAPS.keys())
         )
 
-    def _by_line(self, prompts: pl.Series) -> Iterator[tuple]:
+    def _by_line(self, asked: pl.DataFrame) -> Iterator[tuple]:
         """Yield prompts that are a question but for instructions or numbers, or that hold a short one."""
-        asking = lines(prompts).with_row_index("row")
-        for rule, column in (("equal", "line"), ("renumbered", "shape")):
-            known = self.asked.unique(column, keep="first", maintain_order=True)
-            for row, item, line in asking.join(known, on=column).select("row", "item", column).iter_rows():
+        asking = asked.with_row_index("row")
+        for rule, column in LINES.items():
+            same = asking.join(self.known[rule], on=column).select("row", "item", column)
+            for row, item, line in same.iter_rows():
                 if rule == "equal" or self._tells(item, OWN_RENUMBERED):
                     yield row, item, "prompt", rule, "contaminated", 1.0, line
-        short = self.asked.filter(
-            pl.col("n_item") <= self.params.ngram, pl.col("line").str.count_matches(r"\S+") >= SHORTEST_INSIDE
-        )
-        items = {f" {line} ": item for line, item in short.select("stopped", "item").iter_rows()}
-        if not items:  # polars searches for no pattern as little as it can
+        if not self.short:  # polars searches for no pattern as little as it can
             return
         held = asking.select(
-            "row", held=pl.format(" {} ", "stopped").str.extract_many(list(items), overlapping=True)
+            "row", held=pl.format(" {} ", "stopped").str.extract_many(list(self.short), overlapping=True)
         )
         for row, found in held.filter(pl.col("held").list.len() > 0).iter_rows():
             longest = max(found, key=len)
-            verdict = "contaminated" if self._tells(items[longest], FEWEST_OWN) else "suspect"
-            yield row, items[longest], "prompt", "inside", verdict, 1.0, longest.strip(" |")
+            verdict = "contaminated" if self._tells(self.short[longest], FEWEST_OWN) else "suspect"
+            yield row, self.short[longest], "prompt", "inside", verdict, 1.0, longest.strip(f" {END}")
 
     def _tells(self, item: int, least: int) -> bool:
         """Whether a question has words enough of its own to be known by them."""
@@ -162,16 +188,16 @@ JUDGED = {
 
 
 class _Side:
-    """The prompts or the responses of a part, as the index needs them."""
+    """The prompts or the responses of a part, as the index needs them: those that may match at all."""
 
     def __init__(self, texts: pl.Series, index: QuestionIndex) -> None:
         self.index = index
-        table = word_table(texts)
-        different = texts.n_unique()
-        # A text that stands there several times is no template.
-        once = table.join(_first_of_each(texts), on="row", how="semi")
-        template = common_phrases(once, max(FEWEST_PROMPTS, int(SHARED_BY_PROMPTS * different)))
-        self.table = covered(table, pl.concat([index.phrases, template]))
+        words = word_table(texts)
+        rows = index.holding(words).to_frame()
+        self.table = words.join(rows, on="row", how="semi", maintain_order="left").with_columns(common=False)
+        if rows.height:
+            template = _template(words, texts)
+            self.table = covered(self.table, pl.concat([index.phrases, template]))
         self.grams = telling_ngrams(self.table, index.params.ngram)
 
     def judged(self, field: str, question_field: str) -> Iterator[tuple]:
@@ -246,8 +272,15 @@ def _boilerplate(items: pl.DataFrame) -> pl.Series:
     return pl.concat([pl.Series("phrase", [], dtype=pl.UInt64), *found]).unique()
 
 
-def _first_of_each(texts: pl.Series) -> pl.DataFrame:
-    return texts.alias("text").to_frame().with_row_index("row").unique("text", keep="first").select("row")
+def _template(words: pl.DataFrame, texts: pl.Series) -> pl.Series:
+    """Return the phrases that many different texts of a part use, judged by the first few hundred of them."""
+    # A text that stands there several times is no template.
+    different = (
+        texts.alias("text").to_frame().with_row_index("row").unique("text", keep="first", maintain_order=True)
+    )
+    seen = different.head(LOOKED_AT).select("row")
+    least = max(FEWEST_PROMPTS, int(SHARED_BY_PROMPTS * seen.height))
+    return common_phrases(words.join(seen, on="row", how="semi"), least)
 
 
 def _telling(table: pl.DataFrame) -> Iterable[tuple[int, Telling]]:

@@ -65,10 +65,20 @@ def token_counter(
 ) -> Callable[[pl.DataFrame], Iterator[tuple[int, int]]]:
     """Return a function giving per row the tokens of prompt and scored response (none if it is empty)."""
 
+    def lengths(texts: list[str]) -> list[int]:
+        if not tokenizer.is_fast:
+            return [
+                len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            ]
+        # Several times faster than the call, which makes lists of what is only counted.
+        return list(map(len, tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)))
+
     def count(frame: pl.DataFrame) -> Iterator[tuple[int, int]]:
-        for example, response in zip(render(frame, tokenizer, spans=None), frame["response"], strict=True):
-            scored = int(example.scored.sum())
-            yield len(example) - scored, scored if response else 0
+        for rows in frame.select("prompt", "response").iter_slices(ROWS_AT_ONCE):
+            begin, texts = _prompt_texts(rows["prompt"].to_list(), tokenizer)
+            asked, said = lengths(texts), lengths(rows["response"].to_list())
+            for prompt, response, text in zip(asked, said, rows["response"], strict=True):
+                yield len(begin) + prompt, response + 1 if text else 0
 
     return count
 
@@ -99,18 +109,18 @@ def token_spans(
 
 
 def _prompt_ids(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    if tokenizer.chat_template is not None:
-        texts = [
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-            )
-            for prompt in prompts
-        ]
-        begin: list[int] = []  # the template writes its own
-    else:
-        texts = [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
-        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    begin, texts = _prompt_texts(prompts, tokenizer)
     return [begin + ids for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+
+
+def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[str]]:
+    """Return the ids that every prompt begins with, and the text of each behind them."""
+    if tokenizer.chat_template is None:
+        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return begin, [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    # The template writes its own beginning.
+    return [], tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
 
 
 def _example(

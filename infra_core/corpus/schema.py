@@ -31,6 +31,13 @@ DROPPED: Schema = {
     "raw": pl.String(),  # the raw row as JSON (or its text, if it was no JSON), so that nothing is lost
 }
 
+LENGTHS: Schema = {
+    "example_id": pl.String(),
+    "prompt_tokens": pl.Int32(),
+    "response_tokens": pl.Int32(),  # scored tokens; none of a question without a reference answer
+}
+"""Row-local: how long a row is for a tokenizer."""
+
 RATINGS: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve | benchmark
@@ -67,7 +74,7 @@ SIGNATURES: Schema = {
     "whole_key": pl.Int64(),  # equal prompts and responses
     "quantities_key": pl.Int64(),  # the same numbers and operators in the same order
     "answer_key": pl.Int64(),  # equal answers, or tests; null if there are none
-    "bands": pl.List(pl.UInt32()),  # of the prompt's MinHash signature; empty if it has no word
+    "bands": pl.List(pl.UInt32()),  # of the prompt's MinHash signature; zeros if it has no word
 }
 """Row-local: what duplicates are told by, without any text."""
 

@@ -34,7 +34,13 @@ ASKING = frozenset(
 """Words of which instructions around a problem are made; a sentence of nothing else is no part of it."""
 
 
-INSTRUCTING = "please|answer|put|let|think|return|respond|question|problem|solution|your|give|write|output"
+BEGINS_INSTRUCTION = (
+    "please|answer|put|let|think|return|respond|question|problem|solution|your|give|write|output"
+)
+INSTRUCTION = rf"\n\s*\n|\n\s*(?:\W*\b({BEGINS_INSTRUCTION})\b)"
+VARIABLE = r"^[a-zα-ω]$"
+END = "¶"  # of a sentence
+AROUND = (END, "*", "-", "–", "—")  # what may stand between the words of an instruction
 LABEL = r"^\W*(?:problem|question|exercise|example|task|q)?\s*#?\d{1,4}\s*[.):]\s+"
 
 
@@ -55,61 +61,87 @@ def canonical(text: pl.Expr) -> pl.Expr:
     )
 
 
-def unframed(text: pl.Expr) -> pl.Expr:
-    r"""Return canonical text without its label and the sentences that only say how to answer.
+def problem_table(texts: pl.Series) -> pl.DataFrame:
+    r"""Return what each text asks: `row` (u32) and `token`, its words, signs and ends of sentences in order.
 
-    All of it if nothing is left. A single line break is a space, but before words that begin an instruction.
+    Left out are a label ("Problem 3.") and the sentences that only say how to answer, unless nothing else is
+    there. A single line break is a space, but before words that begin an instruction. Variables are all
+    called ``v``, but in very short lines: in "f(2)=" the letter is all there is.
 
     Examples
     --------
-    >>> asked = pl.lit("question 3: what is 3 + 4?\nplease reason step by step.")
-    >>> pl.select(unframed(asked)).item().strip()
-    'what is 3 + 4?'
+    >>> asked = pl.Series(["Question 3: What is 3 + 4?\nPlease reason step by step."])
+    >>> problem_table(asked)["token"].to_list()
+    ['what', 'is', '3', '+', '4', '¶']
     """
-    words = "|".join(sorted(ASKING, key=len, reverse=True))
-    framing = rf"^\W*(?:(?:{words})\b[\s,'’\"()\\{{}}$*#_-]*)+[.!?:]*\s*$|^\s*[.!?:]*\s*$"
-    parted = text.str.replace_all(rf"\n\s*\n|\n\s*(?:\W*\b({INSTRUCTING})\b)", " . $1 ")
-    unlabelled = parted.str.replace(LABEL, "")
-    sentences = unlabelled.str.extract_all(r"[^.!?:]+[.!?:]*")
-    rest = sentences.list.eval(pl.element().filter(~pl.element().str.contains(framing))).list.join("")
-    return pl.when(rest.str.contains(r"[\p{L}\p{N}]")).then(rest).otherwise(text)
+    parted = canonical(pl.col("text")).str.replace_all(INSTRUCTION, " . $1 ").str.replace(LABEL, "")
+    ends = pl.col("token") == END
+    last = ends | (pl.col("row") != pl.col("row").shift(-1))
+    table = (
+        texts
+        .alias("text")
+        .to_frame()
+        .select(token=parted.str.extract_all(f"{WORD}|{SIGN}|[.?!:]+"))
+        .with_row_index("row")
+        .explode("token")
+        .drop_nulls("token")
+        .with_columns(
+            pl
+            .when(pl.col("token").str.contains(r"^[.?!:]"))
+            .then(pl.lit(END))
+            .otherwise("token")
+            .alias("token")
+        )
+        .with_columns(
+            sentence=last.shift(1, fill_value=False).cum_sum(),
+            asks=~pl.col("token").is_in([*ASKING, *AROUND]),
+        )
+        .filter(pl.col("asks").any().over("sentence") | ~pl.col("asks").any().over("row"))
+    )
+    named = (pl.len().over("row") >= SHORTEST_NAMED) & pl.col("token").str.contains(VARIABLE)
+    return table.select("row", token=pl.when(named).then(pl.lit("v")).otherwise("token"))
 
 
-def lines(texts: pl.Series) -> pl.DataFrame:
-    """Return each problem as one line of words and signs, by which short problems are the same or not.
-
-    Instructions around it do not count, and neither does, but in very short ones, what its variables are
-    called.
+def lines(problems: pl.DataFrame, rows: int) -> pl.DataFrame:
+    """Return each of so many problems of a `problem_table` as one line, by which short ones are compared.
 
     Returns
     -------
     DataFrame
-        `line`; `stopped`, the same with the ends of sentences as ``|``; `shape`, the line with all numbers
-        alike.
+        `line`; `stopped`, the same with the ends of sentences; `shape`, the line with all numbers alike.
 
     Examples
     --------
     >>> asked = pl.Series(["Solve for $x$: $2x+3=7$.", "Please answer. Solve for y: 2 y + 3 = 7"])
-    >>> lines(asked).rows()[0]
-    ('solve for v 2 v + 3 = 7', '| solve for v | 2 v + 3 = 7 |', 'solve for v 0 v + 0 = 0')
-    >>> lines(asked)["line"].n_unique()
+    >>> lines(problem_table(asked), 2).rows()[0]
+    ('solve for v 2 v + 3 = 7', '¶ solve for v ¶ 2 v + 3 = 7 ¶', 'solve for v 0 v + 0 = 0')
+    >>> lines(problem_table(asked), 2)["line"].n_unique()
     1
     """
-    words = pl.col("text").str.extract_all(f"{WORD}|{SIGN}|[.?!:]+")
-    marked = words.list.eval(pl.element().str.replace(r"^[.?!:]+$", "|"))
-    named = marked.list.eval(pl.element().str.replace(r"^[a-zα-ω]$", "v"))
-    found = (
-        texts
-        .alias("text")
-        .to_frame()
-        .select(unframed(canonical(pl.col("text"))))
-        # In a line such as "f(2)=" the letter is all there is.
-        .select(words=pl.when(words.list.len() < SHORTEST_NAMED).then(marked).otherwise(named))
+    words = pl.col("token").filter(pl.col("token") != END)
+    found = problems.group_by("row").agg(line=words.str.join(" "), stopped=pl.col("token").str.join(" "))
+    every = pl.select(row=pl.int_range(rows, dtype=pl.UInt32)).join(
+        found, on="row", how="left", maintain_order="left"
     )
-    line = pl.col("words").list.eval(pl.element().filter(pl.element() != "|")).list.join(" ")
-    stopped = pl.format("| {} |", pl.col("words").list.join(" ")).str.replace_all(r"\|(?: \|)+", "|")
-    table = found.select(line=line, stopped=stopped)
-    return table.with_columns(shape=pl.col("line").str.replace_all(r"\p{N}+(?: \p{N}+)*", "0"))
+    stopped = pl.format(f"{END} {{}} {END}", pl.col("stopped").fill_null(""))
+    return every.select(
+        pl.col("line").fill_null(""),
+        stopped=stopped.str.replace_all(f"{END} (?: *{END})+", END).str.replace_all(f"{END}(?: {END})+", END),
+        shape=pl.col("line").fill_null("").str.replace_all(r"\p{N}+(?: \p{N}+)*", "0"),
+    )
+
+
+def with_shapes(table: pl.DataFrame) -> pl.DataFrame:
+    """Add to a column `word` its `shape`."""
+    shape = (
+        pl
+        .when(pl.col("word").str.contains(r"^\p{N}"))
+        .then(pl.lit("0"))
+        .when(pl.col("word").str.contains(VARIABLE))
+        .then(pl.lit("v"))
+        .otherwise(pl.col("word"))
+    )
+    return table.with_columns(shape=shape)
 
 
 def word_table(texts: pl.Series) -> pl.DataFrame:
@@ -129,15 +161,7 @@ def word_table(texts: pl.Series) -> pl.DataFrame:
         .explode("word")
         .drop_nulls("word")
     )
-    shape = (
-        pl
-        .when(pl.col("word").str.contains(r"^\p{N}"))
-        .then(pl.lit("0"))
-        .when(pl.col("word").str.contains(r"^[a-zα-ω]$"))
-        .then(pl.lit("v"))
-        .otherwise(pl.col("word"))
-    )
-    return table.with_columns(shape=shape)
+    return with_shapes(table)
 
 
 def ngram(column: str, n: int) -> pl.Expr:
@@ -150,6 +174,19 @@ def ngram(column: str, n: int) -> pl.Expr:
     for place in range(n):
         total = total * pl.lit(N_SPREAD, dtype=pl.UInt64) + pl.col(column).hash().shift(-place)
     return pl.when(pl.col("row").shift(1 - n) == pl.col("row")).then(total)
+
+
+def runs(table: pl.DataFrame, n: int) -> pl.DataFrame:
+    """Return the texts of a `word_table` as their distinct n-grams of shapes: `row`, `runs` (list of texts).
+
+    A text of fewer words is one run.
+    """
+    shapes = [pl.col("shape").shift(-place) for place in range(n)]
+    whole = pl.col("row").shift(1 - n) == pl.col("row")
+    full = table.select("row", run=pl.when(whole).then(pl.concat_str(shapes, separator=" "))).drop_nulls()
+    short = table.join(full, on="row", how="anti").group_by("row").agg(run=pl.col("shape").str.join(" "))
+    together = pl.concat([full, short.with_columns(pl.col("row").cast(pl.UInt32))])
+    return together.unique(maintain_order=True).group_by("row", maintain_order=True).agg(runs="run")
 
 
 def covered(table: pl.DataFrame, phrases: pl.Series) -> pl.DataFrame:

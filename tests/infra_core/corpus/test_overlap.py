@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from infra_core.corpus.overlap import QuestionIndex
 from infra_core.corpus.schema import OVERLAPS
+from infra_core.corpus.words import problem_table
 from infra_core.recipe import ScreenParams
 from tests.infra_core.corpus.rows import corpus_rows
 
@@ -21,9 +22,8 @@ def overlaps(questions, prompt, response="x", **params):
     benchmark = corpus_rows(
         *({"prompt": question, "source": "exam", "response": ""} for question in questions)
     )
-    return QuestionIndex(benchmark, ScreenParams(**params)).overlaps(
-        corpus_rows({"prompt": prompt, "response": response})
-    )
+    rows = corpus_rows({"prompt": prompt, "response": response})
+    return QuestionIndex(benchmark, ScreenParams(**params)).overlaps(rows, problem_table(rows["prompt"]))
 
 
 def found(questions, prompt, **params):
@@ -85,7 +85,7 @@ def test_a_response_that_quotes_a_question_is_found_and_so_is_a_reference_answer
         {"prompt": "q", "response": answer},
         {"prompt": "r", "response": " ".join(OTHERS)},
     )
-    listed = index.overlaps(rows)
+    listed = index.overlaps(rows, problem_table(rows["prompt"]))
     assert listed.select("field", "question_field", "rule", "verdict").rows() == [
         ("response", "prompt", "quoted", "contaminated"),
         ("response", "response", "n-grams", "contaminated"),
@@ -102,7 +102,7 @@ def test_words_that_all_prompts_of_a_part_share_are_their_template():
         {"prompt": f"{wrap} {question}"},
     )
     index = QuestionIndex(corpus_rows({"prompt": f"{question} {' '.join(OTHERS[40:70])}"}), ScreenParams())
-    listed = index.overlaps(rows)
+    listed = index.overlaps(rows, problem_table(rows["prompt"]))
     assert listed["example_id"].to_list() == [rows["example_id"][-1]]
 
 

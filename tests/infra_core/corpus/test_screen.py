@@ -11,6 +11,7 @@ from infra_core.corpus.near import signatures
 from infra_core.corpus.overlap import QuestionIndex
 from infra_core.corpus.schema import SCREEN
 from infra_core.corpus.screen import refused, screen
+from infra_core.corpus.words import problem_table
 from infra_core.recipe import ScreenParams
 from infra_core.sources.made import made_rows
 from tests.infra_core.corpus.rows import corpus_rows
@@ -31,10 +32,13 @@ def screened(corpus, reserve, questions, params):
     """As the stage does it, with every pool one part."""
     pools = {"corpus": corpus, "reserve": reserve}
     index = QuestionIndex(questions, params)
+    asked = {pool: problem_table(rows["prompt"]) for pool, rows in pools.items()}
     texts = pl.concat(pools.values()).select("example_id", "prompt")
     return screen(
-        {pool: signatures(rows) for pool, rows in pools.items()},
-        {pool: index.overlaps(rows) for pool, rows in pools.items()} if params.decontaminate else {},
+        {pool: signatures(rows, asked[pool]) for pool, rows in pools.items()},
+        {pool: index.overlaps(rows, problem_table(rows["prompt"])) for pool, rows in pools.items()}
+        if params.decontaminate
+        else {},
         lambda ids: texts.filter(pl.col("example_id").is_in(ids)),
         params,
     )
