@@ -11,7 +11,7 @@ from tasks.base import base, pinned
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.fit_eigenbasis import fit_eigenbasis
 from tasks.fit_factors import fit_factors
-from tasks.ingest import catalogued, ingest
+from tasks.ingest import catalogued, counting, ingest
 from tasks.mix import mix
 from tasks.rate_difficulty import rate_difficulty
 from tasks.score import score
@@ -61,8 +61,12 @@ def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
     drawn = base(ctx, params=pinned(given.base.model))
     if given.base.train is None:
         return drawn, drawn
+    clean = given.corpus.clean
     corpus = ingest(
-        ctx, label="base", params=catalogued(given.base.sources, given.corpus.clean, need_response=True)
+        ctx,
+        label="base",
+        base=counting(clean, drawn),
+        params=catalogued(given.base.sources, clean, need_response=True),
     )
     params = given.base.train.run(derive_seed(given.seed, "base"))
     return drawn, train(ctx, label="base", base=drawn, corpus=corpus, params=params)
@@ -71,11 +75,13 @@ def start(given: Recipe, ctx: RunContext) -> tuple[Artifact, Artifact]:
 def gather(given: Recipe, ctx: RunContext, tokenizer: Artifact) -> Data:
     """Ingest every pool and look at all of them at once."""
     clean = given.corpus.clean
-    corpus = ingest(ctx, label="corpus", params=catalogued(given.corpus.sources, clean, need_response=True))
+    counts = counting(clean, tokenizer)
+    held = catalogued(given.corpus.sources, clean, need_response=True)
+    corpus = ingest(ctx, label="corpus", base=counts, params=held)
     reserve = None
     if given.corpus.reserve:
         pool = catalogued(given.corpus.reserve, clean, need_response=True)
-        reserve = ingest(ctx, label="reserve", params=pool)
+        reserve = ingest(ctx, label="reserve", base=counts, params=pool)
     asked = catalogued(given.benchmarks.values(), clean, need_response=False)
     benchmarks = ingest(ctx, label="benchmarks", params=asked)
     pools: dict[str, Any] = {"corpus": corpus, "reserve": reserve, "benchmarks": benchmarks}

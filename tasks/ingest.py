@@ -1,18 +1,22 @@
 """Raw rows in, corpus parts out. Row-local: a file added to a source makes new parts only for itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import Field
 
-from infra_core.corpus.clean import ingest_rows
-from infra_core.corpus.mapping import Drop, map_row, ready
+from infra_core.corpus.clean import CountTokens, ingest_rows
+from infra_core.corpus.mapping import Drop, map_rows, ready
+from infra_core.corpus.render import token_counter
 from infra_core.corpus.schema import CORPUS, DROPPED
 from infra_core.errors import DataError
+from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import CleanParams, Params, Source
 from infra_core.sources.catalog import Shard, catalog
 from infra_core.sources.rows import chunk_shards, read_chunks, read_rows
+from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
+from tasks._checkpoint import model_folder
 from tasks._stage import RunContext, stage
 
 
@@ -60,15 +64,32 @@ def catalogued(sources: Iterable[Source], clean: CleanParams, *, need_response: 
     return IngestRun(sources=tuple(found), clean=clean, need_response=need_response)
 
 
-@stage(version=2)
-def ingest(ctx: RunContext, out: WorkDir, *, params: IngestRun) -> None:
-    """Read, map and clean every row of every source; rows in = rows kept + rows dropped."""
+@stage(version=3)
+def ingest(ctx: RunContext, out: WorkDir, *, base: Artifact | None = None, params: IngestRun) -> None:
+    """Read, map and clean every row of every source; rows in = rows kept + rows dropped.
+
+    `base` counts tokens; only cleaning that limits them needs it (`counting`).
+    """
+    count = token_counter(load_tokenizer(model_folder(ctx, base))) if base is not None else None
+    counted_by = {"base": base.key} if base is not None else {}
     for entry in params.sources:
         for file in entry.files:
-            _ingest_file(out, entry, file, params)
+            _ingest_file(out, entry, file, params, counted_by, count)
 
 
-def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, params: IngestRun) -> None:
+def counting(clean: CleanParams, base: Artifact) -> Artifact | None:
+    """Return the base whose tokenizer counts, if cleaning asks for tokens: else it is no input."""
+    return base if clean.counts_tokens else None
+
+
+def _ingest_file(
+    out: WorkDir,
+    entry: CataloguedSource,
+    file: CataloguedFile,
+    params: IngestRun,
+    counted_by: Mapping[str, str],
+    count_tokens: CountTokens | None,
+) -> None:
     source = entry.source
     shard = Shard(file.uri, file.fingerprint, file.format, file.name, rows=source.rows)
     chunks = chunk_shards(shard, source.name)
@@ -78,6 +99,7 @@ def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, pa
         "source": entry.declared,
         "clean": params.clean,
         "need_response": params.need_response,
+        **counted_by,
     }
     identities = {
         name: {**fixed, "rows": [chunk.start, chunk.stop], "kept": kept}
@@ -93,6 +115,7 @@ def _ingest_file(out: WorkDir, entry: CataloguedSource, file: CataloguedFile, pa
             params.clean,
             need_response=params.need_response,
             check_columns=chunk.start == 0,
+            count_tokens=count_tokens,
         )
         write_table(out, chunk.name, kept, CORPUS)
         write_table(out, f"dropped-{chunk.name}", dropped, DROPPED)
@@ -102,14 +125,18 @@ def source_volume(source: Source) -> tuple[int, int] | None:
     """Count rows, and characters that a model would read, of a source that is here; None if it is remote."""
     if "://" in source.uri and not source.uri.startswith(("made://", "file://")):
         return None
-    rows, characters, mapping = 0, 0, ready(source.mapping)
+    sizes = list(_example_sizes(source))
+    return len(sizes), sum(sizes)
+
+
+def _example_sizes(source: Source) -> Iterator[int]:
+    mapping = ready(source.mapping)
     for shard in catalog(source.uri, source.revision, rows=source.rows):
         for _, raw in read_rows(shard):
-            fields = map_row(raw, mapping, domain=source.domain, source=source.name, need_response=False)
-            if not isinstance(fields, Drop):
-                rows += 1
-                characters += len(fields["prompt"] or "") + len(fields["response"] or "")
-    return rows, characters
+            found = map_rows(raw, mapping, domain=source.domain, source=source.name, need_response=False)
+            for fields in found:
+                if not isinstance(fields, Drop):
+                    yield len(fields["prompt"] or "") + len(fields["response"] or "")
 
 
 def require_rows(rows: int, pool: str) -> None:

@@ -39,7 +39,7 @@ def screen(
     """Write one row for every corpus or reserve row that is a duplicate, contaminated or suspect.
 
     What is found row by row is written part by part, and found again only for parts whose text is new; what
-    takes a look at all rows looks at those notes.
+    takes a look at all rows looks at those notes. `overlaps.parquet` says what of a benchmark stands where.
     """
     pools = {name: pool for name, pool in (("corpus", corpus), ("reserve", reserve)) if pool is not None}
     rule = {"ngram": params.ngram, "drop": params.drop_containment, "suspect": params.suspect_containment}
@@ -51,16 +51,17 @@ def screen(
         _note(ctx, out, pool, _identities(ctx, pool, kinds), params, benchmarks)
     names = {name: table_names(ctx.store, pool) for name, pool in pools.items()}
     scans = [scan_pool(ctx, pool, "example_id", "prompt") for pool in pools.values()]
+    overlaps = {
+        pool: _noted(out, "overlaps", parts, OVERLAPS) for pool, parts in names.items() if "overlaps" in kinds
+    }
     verdicts = screened(
         {pool: _noted(out, "signatures", parts, SIGNATURES) for pool, parts in names.items()},
-        {
-            pool: _noted(out, "overlaps", parts, OVERLAPS)
-            for pool, parts in names.items()
-            if "overlaps" in kinds
-        },
+        overlaps,
         _looking_up(scans),
         params,
     )
+    found = pl.concat([pl.DataFrame(schema=dict(OVERLAPS)), *overlaps.values()])
+    write_table(out, "overlaps.parquet", found, OVERLAPS)
     write_table(out, "screen.parquet", verdicts, SCREEN)
 
 

@@ -1,27 +1,23 @@
 """Raw rows → kept and dropped rows. Row-local: what happens to a row depends on that row alone."""
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
 from infra_core.corpus.difficulty import with_difficulty
-from infra_core.corpus.mapping import Drop, ReadyMapping, map_row, ready
+from infra_core.corpus.faults import FAULTS
+from infra_core.corpus.mapping import Drop, ReadyMapping, map_rows, ready
 from infra_core.corpus.paths import MISSING, look_up
-from infra_core.corpus.schema import CORPUS, DROPPED
-from infra_core.errors import DataError
+from infra_core.corpus.schema import CORPUS, DROPPED, example_id
+from infra_core.corpus.secrets import masked
+from infra_core.errors import DataError, RequestError
 from infra_core.recipe import CleanParams, Source
+from infra_core.verify.judge import Candidate, judge_answers
 
-THOUGHTS = (
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<think>", "</think>"),
-)
-FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})", re.MULTILINE)
-CUT_SHORT = {"length", "max_tokens", "max_length"}
-
-Fields = Mapping[str, str | None]
+Found = dict[str, str | None] | Drop
+CountTokens = Callable[[pl.DataFrame], Iterable[tuple[int, int]]]
 
 
 def ingest_rows(
@@ -31,6 +27,7 @@ def ingest_rows(
     *,
     need_response: bool,
     check_columns: bool = True,
+    count_tokens: CountTokens | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Map and clean the raw rows of one chunk; rows in = rows kept + rows dropped.
 
@@ -46,6 +43,8 @@ def ingest_rows(
         Whether a row must have a response. Questions of a benchmark need none, but something to judge by.
     check_columns
         Whether a mapped column that no row has is an error of the recipe. Ask it of a shard's first chunk.
+    count_tokens
+        As `render.token_counter` gives; asked only where `clean` limits tokens.
 
     Returns
     -------
@@ -63,10 +62,18 @@ def ingest_rows(
     rows = list(rows)
     if check_columns:
         _check_columns([raw for _, raw in rows if "_unreadable" not in raw], mapping, source)
+    found = [
+        (reference, raw, fields)
+        for raw_ref, raw in rows
+        for reference, fields in _examples(raw_ref, raw, mapping, source, need_response=need_response)
+    ]
+    judged = [_cleaned(fields, raw, clean, need_response=need_response) for _, raw, fields in found]
+    if need_response:
+        judged = _within_length(judged, clean, count_tokens)
+        judged = _verified(judged, clean)
     kept: dict[str, dict[str, str | None]] = {}
     dropped = []
-    for raw_ref, raw in rows:
-        fields = _cleaned(raw, mapping, source, clean, need_response=need_response)
+    for (raw_ref, raw, _), fields in zip(found, judged, strict=True):
         if not isinstance(fields, Drop):
             first = kept.setdefault(str(fields["example_id"]), fields | {"raw_ref": raw_ref})
             if first["raw_ref"] == raw_ref:
@@ -82,12 +89,14 @@ def ingest_rows(
     return frame, pl.DataFrame(dropped, schema=DROPPED)
 
 
-def _cleaned(
-    raw: dict[str, Any], mapping: ReadyMapping, source: Source, clean: CleanParams, *, need_response: bool
-) -> dict[str, str | None] | Drop:
+def _examples(
+    raw_ref: str, raw: dict[str, Any], mapping: ReadyMapping, source: Source, *, need_response: bool
+) -> Iterator[tuple[str, Found]]:
+    """Yield what a raw row becomes, each with its reference: "file#line", or "file#line.3" of several."""
     if "_unreadable" in raw:
-        return Drop(f"not a row: {raw.get('_error')}")
-    fields = map_row(
+        yield raw_ref, Drop(f"not a row: {raw.get('_error')}")
+        return
+    found = map_rows(
         raw,
         mapping,
         domain=source.domain,
@@ -95,6 +104,13 @@ def _cleaned(
         license=source.license,
         need_response=need_response,
     )
+    for number, fields in enumerate(found, 1):
+        if len(found) > 1 and not isinstance(fields, Drop):
+            fields = fields | {"group": fields["group"] or raw_ref}
+        yield f"{raw_ref}.{number}" if len(found) > 1 else raw_ref, fields
+
+
+def _cleaned(fields: Found, raw: Mapping[str, Any], clean: CleanParams, *, need_response: bool) -> Found:
     if isinstance(fields, Drop):
         return fields
     # A lone surrogate is half a character: JSON can spell it, UTF-8 and tokenizers cannot.
@@ -106,7 +122,72 @@ def _cleaned(
         return fields if judged else Drop("nothing to judge by: neither answer nor tests")
     faults = (fault(fields, raw, clean) for fault in FAULTS)
     reason = next((reason for reason in faults if reason), None)
-    return Drop(reason) if reason else fields
+    if reason:
+        return Drop(reason)
+    return _without_secrets(fields) if clean.secrets == "mask" else fields
+
+
+def _without_secrets(fields: dict[str, str | None]) -> dict[str, str | None]:
+    """Put the kind of a secret in its place; what the row's own tests hold belongs to the problem."""
+    known = fields["tests"] or ""
+    texts = {name: masked(fields[name] or "", known=known) for name in ("prompt", "response")}
+    if all(texts[name] == fields[name] for name in texts):
+        return fields
+    identity = example_id(fields["domain"] or "", texts["prompt"], texts["response"])
+    return fields | texts | {"example_id": identity}
+
+
+def _within_length(rows: list[Found], clean: CleanParams, count_tokens: CountTokens | None) -> list[Found]:
+    """Drop rows whose responses have too few or too many tokens.
+
+    Raises
+    ------
+    RequestError
+        If tokens are asked for and nothing counts them.
+    """
+    if not clean.counts_tokens:
+        return rows
+    if count_tokens is None:
+        raise RequestError("clean.max_response_tokens asks for tokens, and no tokenizer was given")
+    texts = [fields for fields in rows if not isinstance(fields, Drop)]
+    schema = {"prompt": pl.String(), "response": pl.String()}
+    counts = iter(
+        count_tokens(pl.DataFrame([(one["prompt"], one["response"]) for one in texts], schema, orient="row"))
+    )
+    least, most = clean.min_response_tokens or 0, clean.max_response_tokens
+
+    def judged(fields: Found) -> Found:
+        if isinstance(fields, Drop):
+            return fields
+        _, tokens = next(counts)
+        if tokens < least:
+            return Drop(f"too short: {tokens} tokens, fewer than {least}")
+        if most is not None and tokens > most:
+            return Drop(f"too long: {tokens} tokens, more than {most}")
+        return fields
+
+    return [judged(fields) for fields in rows]
+
+
+def _verified(rows: list[Found], clean: CleanParams) -> list[Found]:
+    """Judge a share of the rows with an answer or tests, chosen by their ids, and drop the wrong ones."""
+    if clean.verify is None:
+        return rows
+    chosen = [
+        (place, "code" if fields["tests"] is not None else "math", fields)
+        for place, fields in enumerate(rows)
+        if not isinstance(fields, Drop)
+        and (fields["tests"] is not None or fields["answer"] is not None)
+        and int(str(fields["example_id"])[:8], 16) < clean.verify * 16**8
+    ]
+    judged = list(rows)
+    for kind in ("math", "code"):
+        here = [(place, fields) for place, one, fields in chosen if one == kind]
+        candidates = [Candidate(f["response"] or "", f["answer"], f["tests"]) for _, f in here]
+        for (place, _), verdict in zip(here, judge_answers(kind, candidates), strict=True):
+            if not verdict.correct:
+                judged[place] = Drop(f"wrong answer: {verdict.why}")
+    return judged
 
 
 def _is_text(value: str) -> bool:
@@ -115,59 +196,6 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _cut_short(fields: Fields, raw: Mapping[str, Any], clean: CleanParams) -> str | None:
-    """Truncated, by the source's own word or by what is left open."""
-    finish = raw.get("finish_reason")
-    if isinstance(finish, str) and finish.lower() in CUT_SHORT:
-        return f"truncated: finish_reason is {finish!r}"
-    response = fields["response"] or ""
-    if len(FENCE.findall(response)) % 2:
-        return "truncated: a code fence is opened and not closed"
-    tail = response[max(0, response.rfind("\\boxed{")) :]
-    if tail.startswith("\\boxed{") and tail.count("{") > tail.count("}"):
-        return "truncated: the last \\boxed{ is not closed"
-    return None
-
-
-def _thought(fields: Fields, raw: Mapping[str, Any], clean: CleanParams) -> str | None:
-    """A chain of thought that never ends, or that is not there."""
-    response = fields["response"] or ""
-    for begin, end in THOUGHTS:
-        before, opened, inside = response.partition(begin)
-        thought, closed, _ = inside.partition(end)
-        if opened and not closed:
-            return f"thought not closed: {begin} without {end}"
-        if opened and not thought.strip():
-            return f"thought empty: nothing between {begin} and {end}"
-        # Templates that open the thought in the prompt leave only its end: fine if there is something.
-        if not opened and end in before and not before.partition(end)[0].strip():
-            return f"thought empty: nothing before {end}"
-    return None
-
-
-def _length(fields: Fields, raw: Mapping[str, Any], clean: CleanParams) -> str | None:
-    characters = len(fields["response"] or "")
-    if characters < clean.min_response_chars:
-        return f"too short: {characters} characters, fewer than {clean.min_response_chars}"
-    if characters > clean.max_response_chars:
-        return f"too long: {characters} characters, more than {clean.max_response_chars}"
-    return None
-
-
-def _answer(fields: Fields, raw: Mapping[str, Any], clean: CleanParams) -> str | None:
-    if clean.require_answer and fields["answer"] is None and fields["tests"] is None:
-        return "no answer: neither answer nor tests"
-    return None
-
-
-FAULTS: tuple[Callable[[Fields, Mapping[str, Any], CleanParams], str | None], ...] = (
-    _length,
-    _thought,
-    _cut_short,
-    _answer,
-)
 
 
 def _dropped(raw: dict[str, Any], raw_ref: str, source: str, reason: str) -> dict[str, str]:

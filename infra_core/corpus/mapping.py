@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra_core.corpus.paths import MISSING, as_text, look_up, paths_of, pieces
@@ -15,7 +16,7 @@ from infra_core.recipe import ColumnMapping
 
 FIELDS = ("prompt", "response", "answer", "tests", "difficulty", "group", "license")
 
-__all__ = ["FIELDS", "Drop", "ReadyMapping", "map_row", "ready"]
+__all__ = ["FIELDS", "Drop", "ReadyMapping", "map_row", "map_rows", "ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,19 @@ class ReadyMapping:
     rules: Mapping[str, str]
     preset: Preset | None
     where: Mapping[str, re.Pattern[str]]
+    correct: str | None = None
+    take: str | None = None
 
     def columns(self) -> list[str]:
         """Return every path into the raw row that the mapping reads."""
         read = [path for rule in self.rules.values() for path in paths_of(rule) if not path.startswith("@")]
-        return sorted({*read, *self.where, *(self.preset.needs if self.preset else ())})
+        needed = self.preset.needs if self.preset else ()
+        return sorted({*read, *self.where, *needed, *((self.correct,) if self.correct else ())})
+
+    @property
+    def lists(self) -> bool:
+        """Whether a row may hold several responses."""
+        return bool(self.take or self.correct or (self.preset and self.preset.several))
 
 
 def ready(mapping: ColumnMapping) -> ReadyMapping:
@@ -51,7 +60,8 @@ def ready(mapping: ColumnMapping) -> ReadyMapping:
         raise RequestError(
             f"the mapping {given} does not say where the prompt is; give mapping.prompt or a preset"
         )
-    resolved = ReadyMapping(rules, preset, _patterns(mapping.where or {}))
+    patterns = _patterns(mapping.where or {})
+    resolved = ReadyMapping(rules, preset, patterns, mapping.correct, mapping.take)
     resolved.columns()  # parses every template now rather than at the first row
     return resolved
 
@@ -104,16 +114,100 @@ def map_row(
     >>> map_row({"problem": None}, ColumnMapping(prompt="problem"), domain="math", source="toy")
     Drop(reason="no prompt: 'problem' is null")
     """
-    plan = mapping if isinstance(mapping, ReadyMapping) else ready(mapping)
+    found = map_rows(
+        raw,
+        mapping if isinstance(mapping, ReadyMapping) else ready(mapping),
+        domain=domain,
+        source=source,
+        license=license,
+        need_response=need_response,
+    )
+    return found[0]
+
+
+def map_rows(
+    raw: Mapping[str, Any],
+    plan: ReadyMapping,
+    *,
+    domain: str,
+    source: str,
+    license: str | None = None,
+    need_response: bool = True,
+) -> list[dict[str, str | None] | Drop]:
+    """Return all that one raw row becomes: one example, or with ``take: all`` one for every response.
+
+    Parameters are those of `map_row`, the mapping resolved.
+
+    Examples
+    --------
+    >>> plan = ready(ColumnMapping(prompt="p", response="r", correct="ok", take="all"))
+    >>> row = {"p": "1+1?", "r": ["2", "3"], "ok": [True, False]}
+    >>> found = map_rows(row, plan, domain="math", source="toy")
+    >>> found[0]["response"], found[1]
+    ('2', Drop(reason='incorrect: by its own source'))
+    """
     for path, pattern in plan.where.items():
         if not pattern.search(as_text(look_up(raw, path)) or ""):
-            return Drop(f"not of this source: {path!r} does not match {pattern.pattern!r}")
+            return [Drop(f"not of this source: {path!r} does not match {pattern.pattern!r}")]
     prepared = raw
     if plan.preset is not None and plan.preset.prepare is not None:
         extra = plan.preset.prepare(raw)
         if isinstance(extra, Drop):
-            return extra
+            return [extra]
         prepared = {**raw, **extra}
+    given = {"domain": domain, "source": source, "license": license}
+    if not plan.lists:
+        return [_fields(prepared, plan, given, need_response=need_response)]
+    said = _several(prepared, plan)
+    if isinstance(said, Drop):
+        return [said]
+    if plan.take != "all":
+        right = [one for one in said if not isinstance(one, Drop)]
+        said = right[:1] or [_none_right(said)]
+    one_response = replace(plan, rules={**plan.rules, "response": "@response"})
+    return [
+        one
+        if isinstance(one, Drop)
+        else _fields({**prepared, "@response": one}, one_response, given, need_response=need_response)
+        for one in said
+    ]
+
+
+def _several(prepared: Mapping[str, Any], plan: ReadyMapping) -> list[Any] | Drop:
+    """Return every response of a row, or why it is not used."""
+    if plan.preset is not None and plan.preset.several is not None and plan.correct is None:
+        return plan.preset.several(prepared)
+    rule = plan.rules.get("response", "")
+    value = look_up(prepared, rule)
+    said = value if isinstance(value, list) else [value]
+    if plan.correct is None:
+        return said or [Drop(f"no response: {rule!r} is empty")]
+    flags = look_up(prepared, plan.correct)
+    flags = flags if isinstance(flags, list) else [flags] * len(said)
+    if len(flags) != len(said):
+        return Drop(f"no response: {len(said)} of {rule!r} and {len(flags)} of {plan.correct!r}")
+    wrong = Drop("incorrect: by its own source")
+    pairs = [one if _says_yes(flag) else wrong for one, flag in zip(said, flags, strict=True)]
+    return pairs or [Drop(f"no response: {rule!r} is empty")]
+
+
+def _says_yes(flag: Any) -> bool:
+    return (
+        flag is True or flag == 1 or (isinstance(flag, str) and flag.strip().lower() in {"true", "yes", "1"})
+    )
+
+
+def _none_right(said: list[Any]) -> Drop:
+    if len(said) == 1:
+        return said[0]
+    counts = Counter(one.reason.partition(":")[0] for one in said if isinstance(one, Drop))
+    told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    return Drop(f"no response: of {len(said)} sampled {told}")
+
+
+def _fields(
+    prepared: Mapping[str, Any], plan: ReadyMapping, given: Mapping[str, Any], *, need_response: bool
+) -> dict[str, str | None] | Drop:
     values: dict[str, str | None] = {}
     for field in FIELDS:
         value = _field(prepared, plan.rules.get(field), structured=field == "tests")
@@ -123,15 +217,15 @@ def map_row(
         values[field] = None if isinstance(value, Drop) else value
     prompt, response = values["prompt"] or "", values["response"] or ""
     return {
-        "example_id": example_id(domain, prompt, response),
-        "domain": domain,
-        "source": source,
+        "example_id": example_id(given["domain"], prompt, response),
+        "domain": given["domain"],
+        "source": given["source"],
         "prompt": prompt,
         "response": response,
         "answer": values["answer"],
         "tests": values["tests"],
         "difficulty_raw": values["difficulty"],
-        "license": values["license"] or license,
+        "license": values["license"] or given["license"],
         "group": values["group"],
     }
 

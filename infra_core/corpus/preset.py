@@ -20,15 +20,21 @@ class Drop:
 
 
 Prepare = Callable[[Raw], dict[str, Any] | Drop]
+Several = Callable[[Raw], list[str | Drop] | Drop]
+"""Every response that a row holds, or why that one is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A published format: rule by field, the row function before them, the columns that function needs."""
+    """A published format: rule by field, the row function before them, the columns that function needs.
+
+    `several` is there where a row holds several responses; one of them is the column ``@response``.
+    """
 
     rules: Mapping[str, str]
     prepare: Prepare | None = None
     needs: tuple[str, ...] = field(default=())
+    several: Several | None = None
 
 
 def text_of(raw: Raw, column: str) -> str:

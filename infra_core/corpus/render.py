@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import cast
 
 import polars as pl
 import torch
@@ -119,8 +120,8 @@ def _prompt_texts(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> tup
         begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         return begin, [PLAIN_TEMPLATE.format(prompt=prompt) for prompt in prompts]
     turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
-    # The template writes its own beginning.
-    return [], tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return [], cast(list[str], texts)  # the template writes its own beginning
 
 
 def _example(

@@ -14,6 +14,9 @@ class ColumnMapping(Params):
 
     Each field is a dotted path into the row (``conversations.1.value``) or, with braces, a template of
     such paths (``"{title}: {body}"``). `preset` names a built-in mapping that the given fields override.
+
+    Where `response` is a list, a row holds several responses to one problem. `correct` may then be a path to
+    as many verdicts; `take` says whether the first right one becomes an example, or each.
     """
 
     preset: str | None = None
@@ -24,6 +27,8 @@ class ColumnMapping(Params):
     difficulty: str | None = None
     group: str | None = None
     license: str | None = None
+    correct: str | None = None
+    take: Literal["first", "all"] | None = None  # none: the first, if a preset lists several
     where: dict[str, str] | None = None  # path → regular expression; other rows belong to another source
 
 
@@ -55,11 +60,22 @@ class Source(Params):
 
 
 class CleanParams(Params):
-    """Row-local cleaning; every drop is kept with its reason."""
+    """Row-local cleaning; every drop is kept with its reason. What is None is not asked."""
 
     min_response_chars: Count = 1
     max_response_chars: Count = 400_000
+    min_response_tokens: Count | None = None  # of the base model's tokenizer
+    max_response_tokens: Count | None = None
     require_answer: bool = False
+    secrets: Literal["mask", "drop", "keep"] = "mask"  # keys, passwords, addresses of people
+    languages: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None  # ISO 639-1: en, zh …
+    licenses: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # that a row may have
+    verify: Fraction | None = None  # of the rows with an answer or tests, so many are judged; wrong ones go
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a tokenizer is needed."""
+        return self.min_response_tokens is not None or self.max_response_tokens is not None
 
 
 class IngestParams(Params):

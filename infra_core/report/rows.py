@@ -4,38 +4,75 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from infra_core.corpus.screen import refused
 from infra_core.mixture import composition
 from infra_core.report.figures import Figures, Place
 from infra_core.report.inputs import BANDS, BASELINE, ReportInputs
 from infra_core.report.markdown import code, escape, table
 
 POOLS = ("corpus", "reserve", "benchmark")
+OFF = {
+    "decontaminate": "Decontamination is off: nobody looked whether benchmark questions stand in the corpus.",
+    "deduplicate": "Nobody looked for duplicates.",
+}
+"""What is said where a recipe turns a look off."""
 
 
 def funnel(inputs: ReportInputs, figures: Figures) -> list[str]:
-    """Return rows read, dropped and kept by source, and why rows were dropped."""
+    """Return what became of each source's rows, from the files to training, and why rows were dropped.
+
+    Tokens are those of prompt and response; a row that cleaning dropped has none, since it may have no text.
+    """
     recipe = inputs.recipe
     named = {
         "corpus": [source.name for source in recipe.corpus.sources],
         "reserve": [source.name for source in recipe.corpus.reserve],
         "benchmark": list(recipe.benchmarks),
     }
-    rows = []
-    for pool in POOLS:
-        kept_here = inputs.ratings.filter(pl.col("pool") == pool)
-        for source in named[pool]:
-            kept = kept_here.filter(pl.col("source") == source).height
-            dropped = inputs.dropped.filter(pl.col("source") == source).height
-            place = Place(group=pool, source=source)
-            counts = {"rows read": kept + dropped, "rows dropped": dropped, "rows kept": kept}
-            rows.append([
-                pool,
-                code(source),
-                *(figures.count(name, value, place) for name, value in counts.items()),
-            ])
-    lines = table(["pool", "source", "read", "dropped", "kept"], rows, left=2)
+    rows = [
+        [pool, code(source), *_fate(inputs, figures, pool, source)]
+        for pool in POOLS
+        for source in named[pool]
+    ]
+    header = [
+        "pool",
+        "source",
+        "read",
+        "dropped",
+        "kept",
+        "tokens",
+        "duplicate",
+        "contaminated",
+        "left",
+        "tokens",
+    ]
+    lines = table(header, rows, left=2)
     reasons = _reasons(inputs.dropped, figures)
     return lines + (["Why rows were dropped:", "", *reasons] if reasons else [])
+
+
+def _fate(inputs: ReportInputs, figures: Figures, pool: str, source: str) -> list[str]:
+    place = Place(group=pool, source=source)
+    kept = inputs.ratings.filter(pl.col("pool") == pool, pl.col("source") == source)
+    kept = kept.with_columns(tokens=pl.col("prompt_tokens") + pl.col("response_tokens"))
+    dropped = inputs.dropped.filter(pl.col("source") == source).height
+    gone = refused(inputs.screen, pool)
+    left = kept.join(gone, on="example_id", how="anti")
+    verdicts = kept.join(gone.select("example_id", "verdict"), on="example_id")["verdict"]
+    counts = {
+        "rows read": kept.height + dropped,
+        "rows dropped": dropped,
+        "rows kept": kept.height,
+        "tokens kept": int(kept["tokens"].sum()),
+        "rows duplicate": int((verdicts == "duplicate").sum()),
+        "rows contaminated": int((verdicts == "contaminated").sum()),
+        "rows left": left.height,
+        "tokens left": int(left["tokens"].sum()),
+    }
+    return [
+        figures.count(name, value, place, "tokens" if name.startswith("tokens") else "rows")
+        for name, value in counts.items()
+    ]
 
 
 def _reasons(dropped: pl.DataFrame, figures: Figures) -> list[str]:
@@ -55,25 +92,31 @@ def _reasons(dropped: pl.DataFrame, figures: Figures) -> list[str]:
 
 def screened(inputs: ReportInputs, figures: Figures) -> list[str]:
     """Return what the global looks found: duplicates and overlap with the benchmarks."""
+    lines = [f"**{OFF[name]}**" for name in OFF if not getattr(inputs.recipe.screen, name)]
+    lines = [piece for line in lines for piece in (line, "")]
     counted = (
         inputs.screen
-        .group_by("pool", "verdict", "matched_source")
+        .group_by("pool", "verdict", "rule", "matched_source")
         .agg(rows=pl.len())
-        .sort("pool", "verdict", "matched_source", nulls_last=True)
+        .sort("pool", "verdict", "rule", "matched_source", nulls_last=True)
     )
     if counted.is_empty():
-        return ["No duplicates, and no overlap with a benchmark.", ""]
+        return [*lines, "No duplicates, and no overlap with a benchmark.", ""]
     rows = [
         [
             pool,
             verdict,
+            rule,
             code(source or "unknown"),
-            figures.count("rows screened", rows, Place(group=pool, reason=verdict, source=source)),
+            figures.count(
+                "rows screened", rows, Place(group=pool, reason=f"{verdict}, {rule}", source=source)
+            ),
         ]
-        for pool, verdict, source, rows in counted.iter_rows()
+        for pool, verdict, rule, source, rows in counted.iter_rows()
     ]
-    lines = table(["pool", "verdict", "like a row of", "rows"], rows, left=3)
-    return [*lines, "Duplicates and contaminated rows are in no mixture; suspects stay.", ""]
+    lines += table(["pool", "verdict", "rule", "like a row of", "rows"], rows, left=4)
+    told = "Duplicates and contaminated rows are in no mixture; suspects stay. Every overlap, with the words"
+    return [*lines, f"{told} that both texts have, is a row of `overlaps.parquet` of the screen.", ""]
 
 
 def mixtures(inputs: ReportInputs, figures: Figures) -> list[str]:

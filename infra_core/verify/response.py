@@ -5,10 +5,11 @@ import re
 THOUGHTS = (
     ("<think>", "</think>"),
     ("<thought>", "</thought>"),
+    ("<Thought>", "</Thought>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
 )
 _OPENS, _CLOSES = (re.compile("|".join(map(re.escape, marks))) for marks in zip(*THOUGHTS, strict=True))
-_AROUND_SOLUTION = re.compile(r"<\|(?:begin|end)_of_solution\|>")
+_AROUND_SOLUTION = re.compile(r"<\|(?:begin|end)_of_solution\|>|</?Output>")
 _BRACE = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\{|\}")
 
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from infra_core.corpus.mapping import Drop, map_row, ready
+from infra_core.corpus.mapping import Drop, map_row, map_rows, ready
 from infra_core.corpus.presets import PRESETS
 from infra_core.errors import RequestError
 from infra_core.recipe import ColumnMapping
+from infra_core.verify.code import read_problem
 from infra_core.verify.response import last_boxed
 
 
@@ -101,7 +102,9 @@ def test_math500_states_the_scale_of_its_bare_level():
 def test_eight_samples_give_the_first_correct_chain():
     row = {"question": "q", "gt": "1", "level": "Level 1", "code": ["a", "b"], "score": [False, True]}
     assert mapped(row, preset="math_8_samples")["response"] == "b"
-    assert "none of 2" in mapped(row | {"score": [False, False]}, preset="math_8_samples").reason
+    assert mapped(row | {"score": [False, False]}, preset="math_8_samples") == Drop(
+        "no response: of 2 sampled 2 incorrect"
+    )
 
 
 def test_leetcode_carries_a_check_that_runs_by_itself():
@@ -164,7 +167,144 @@ def test_openr1_takes_the_first_complete_and_correct_generation():
     }  # fmt: skip
     assert mapped(row, preset="openr1_math")["response"] == "c"
     wrong = row | {"correctness_math_verify": [True, False, False]}
-    assert "3 generations 2 are complete, 0 of them correct" in mapped(wrong, preset="openr1_math").reason
+    assert mapped(wrong, preset="openr1_math") == Drop("no response: of 3 sampled 1 incomplete, 2 incorrect")
+
+
+def every(row, **mapping):
+    return map_rows(row, ready(ColumnMapping(**mapping)), domain="math", source="toy")
+
+
+def test_every_right_response_becomes_an_example_if_the_recipe_says_so():
+    row = {
+        "question": "q",
+        "gt": "1",
+        "level": "Level 1",
+        "code": ["a", "b", "c"],
+        "score": [True, False, True],
+    }
+    found = every(row, preset="math_8_samples", take="all")
+    assert [one["response"] for one in (found[0], found[2])] == ["a", "c"]
+    assert found[1] == Drop("incorrect: score is not true")
+    assert {one["prompt"] for one in (found[0], found[2])} == {"q"}
+
+
+@pytest.mark.parametrize("flags", [[False, True, True], ["no", "yes", "true"], [0, 1, 1.0]])
+def test_a_new_corpus_of_sampled_responses_needs_no_code(flags):
+    row = {"p": "q", "said": ["a", "b", "c"], "right": flags}
+    plain = {"prompt": "p", "response": "said"}
+    assert mapped(row, **plain, correct="right")["response"] == "b"
+    each = every(row, **plain, correct="right", take="all")
+    assert each[0] == Drop("incorrect: by its own source")
+    assert [one["response"] for one in each[1:]] == ["b", "c"]
+    assert [one["response"] for one in every(row, **plain, take="all")] == ["a", "b", "c"]
+    assert "a list, not text" in mapped(row, **plain).reason, "a list is not taken for one by accident"
+    uneven = row | {"right": [True]}
+    assert mapped(uneven, **plain, correct="right") == Drop("no response: 3 of 'said' and 1 of 'right'")
+
+
+def test_openthoughts_is_read_in_both_configurations():
+    said = "<|begin_of_thought|>hm<|end_of_thought|><|begin_of_solution|>\\boxed{9}<|end_of_solution|>"
+    turns = [{"from": "user", "value": "q"}, {"from": "assistant", "value": said}]
+    found = mapped({"system": "long", "conversations": turns}, preset="openthoughts")
+    assert (found["prompt"], found["response"], found["answer"]) == ("q", said, "9")
+    row = {
+        "problem": "q", "deepseek_reasoning": "hm", "deepseek_solution": "so 9",
+        "ground_truth_solution": "\\boxed{9}", "domain": "math", "source": "x", "test_cases": "",
+    }  # fmt: skip
+    found = mapped(row, preset="openthoughts")
+    assert (found["response"], found["answer"]) == ("<think>\nhm\n</think>\n\nso 9", "9")
+
+
+def test_limo_numina_and_metamath_give_their_answers():
+    limo = mapped({"question": "q", "solution": "s", "answer": "128"}, preset="limo")
+    numina = mapped(
+        {"source": "olympiads", "problem": "q", "solution": "so \\boxed{7}", "messages": []},
+        preset="numina_cot",
+    )
+    metamath = mapped(
+        {
+            "type": "GSM_Rephrased",
+            "query": "q",
+            "original_question": "o",
+            "response": "2+2=4\n#### 4\nThe answer is: 4",
+        },
+        preset="metamath",
+    )
+    assert [row["answer"] for row in (limo, numina, metamath)] == ["128", "7", "4"]
+    assert metamath["group"] == "o"
+
+
+def test_s1k_gives_the_trace_that_was_graded_right():
+    row = {
+        "question": "q", "solution": "128", "cot_type": "math", "source_type": "x", "metadata": "{}",
+        "gemini_thinking_trajectory": "g", "gemini_attempt": "G", "gemini_grade": "Yes",
+        "deepseek_thinking_trajectory": "d", "deepseek_attempt": "D", "deepseek_grade": "No",
+    }  # fmt: skip
+    found = mapped(row, preset="s1k")
+    assert (found["response"], found["answer"]) == ("<think>\ng\n</think>\n\nG", "128")
+    assert len(every(row | {"deepseek_grade": "Yes"}, preset="s1k", take="all")) == 2
+    first = {
+        "question": "q",
+        "solution": "long \\boxed{1}",
+        "thinking_trajectories": ["t"],
+        "attempt": "A",
+        "cot": None,
+    }
+    found = mapped(first, preset="s1k")
+    assert (found["response"], found["answer"]) == ("<think>\nt\n</think>\n\nA", "1")
+
+
+def test_oss_instruct_is_a_problem_and_a_solution():
+    row = {
+        "lang": "python",
+        "raw_index": 1,
+        "index": 2,
+        "seed": "s",
+        "openai_fingerprint": "f",
+        "problem": "p",
+        "solution": "c",
+    }
+    found = mapped(row, preset="oss_instruct")
+    assert (found["prompt"], found["response"]) == ("p", "c")
+
+
+@pytest.mark.parametrize(("preset", "label"), [("apps", "interview"), ("taco", "MEDIUM_HARD")])
+def test_competition_problems_carry_tests_that_the_judge_reads(preset, label):
+    stdin = {"inputs": ["1 2\n", ["3", "4"]], "outputs": ["3\n", ["7"]]}
+    row = {
+        "question": "Add.", "solutions": json.dumps(["print(sum(map(int, input().split())))", "x"]),
+        "input_output": json.dumps(stdin), "difficulty": label, "starter_code": "", "url": "u",
+    }  # fmt: skip
+    found = mapped(row, preset=preset)
+    assert found["response"] == "```python\nprint(sum(map(int, input().split())))\n```"
+    assert (found["prompt"], found["difficulty_raw"]) == ("Add.", label)
+    problem = read_problem(found["tests"])
+    assert [case.stdin for case in problem.cases] == ["1 2\n", "3\n4"]
+    assert len(every(row, preset=preset, take="all")) == 2
+    call = {"fn_name": "twice", "inputs": [[2]], "outputs": [4]}
+    starter = "class Solution:\n    def twice(self, n: int) -> int:"
+    found = mapped(row | {"input_output": json.dumps(call), "starter_code": starter}, preset=preset)
+    assert read_problem(found["tests"]).entry == "Solution().twice"
+    assert starter in found["prompt"]
+    assert mapped(row | {"input_output": "", "solutions": "[]"}, preset=preset) == Drop(
+        "no response: 'solutions' is empty"
+    )
+    assert mapped(row | {"input_output": "{"}, preset=preset)["tests"] is None
+
+
+def test_code_contests_gives_a_python_solution_and_its_rating():
+    row = {
+        "name": "1_A. Add", "description": "Add.", "source": 2, "difficulty": 7, "cf_rating": 1900,
+        "public_tests": {"input": ["1 2\n"], "output": ["3\n"]}, "private_tests": {"input": [], "output": []},
+        "generated_tests": {"input": ["5 5\n"], "output": ["10\n"]},
+        "solutions": {"language": [2, 3, 1], "solution": ["int main(){}", "print(3)", "print 3"]},
+    }  # fmt: skip
+    found = mapped(row, preset="code_contests")
+    assert (found["response"], found["difficulty_raw"]) == ("```python\nprint(3)\n```", "12/28")
+    assert len(read_problem(found["tests"]).cases) == 1
+    assert mapped(row | {"cf_rating": 0}, preset="code_contests")["difficulty_raw"] is None
+    cpp = row | {"solutions": {"language": [2], "solution": ["int main(){}"]}}
+    assert mapped(cpp, preset="code_contests") == Drop("no response: none of 1 solutions is in Python 3")
 
 
 def test_alpaca_joins_instruction_and_input():
