@@ -134,9 +134,8 @@ def _example_sizes(source: Source) -> Iterator[int]:
     for shard in catalog(source.uri, source.revision, rows=source.rows):
         for _, raw in read_rows(shard):
             found = map_rows(raw, mapping, domain=source.domain, source=source.name, need_response=False)
-            for fields in found:
-                if not isinstance(fields, Drop):
-                    yield len(fields["prompt"] or "") + len(fields["response"] or "")
+            fitting = (fields for fields in found if not isinstance(fields, Drop))
+            yield from (len(fields["prompt"] or "") + len(fields["response"] or "") for fields in fitting)
 
 
 def require_rows(rows: int, pool: str) -> None:

@@ -23,7 +23,7 @@ RATED = ("example_id", "domain", "source", "difficulty", "difficulty_method")
 PREFIX = "lengths-"
 
 
-@stage(version=1)
+@stage(version=2)
 def rate_difficulty(
     ctx: RunContext,
     out: WorkDir,

@@ -37,7 +37,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=3)
+@stage(version=4)
 def report(
     ctx: RunContext,
     out: WorkDir,

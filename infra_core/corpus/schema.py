@@ -55,10 +55,10 @@ SCREEN: Schema = {
     "example_id": pl.String(),
     "pool": pl.String(),  # corpus | reserve
     "verdict": pl.String(),  # duplicate | contaminated | suspect; rows that are fine are not listed
-    "rule": pl.String(),  # of a duplicate: equal | near; else as in OVERLAPS
     "matched": pl.String(),  # example_id of the row kept, or of the benchmark question
     "matched_source": pl.String(),
     "containment": pl.Float32(),  # as in OVERLAPS; of a duplicate its similarity to another wording, or 1
+    "rule": pl.String(),  # of a duplicate: equal | near; else as in OVERLAPS
 }
 """Global table by `example_id`: rows that a global look found wanting. `suspect` rows are kept."""
 

@@ -2,13 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import polars as pl
 import pytest
 
+from benchmarks.planted import EDITS, HELD
 from infra_core.corpus.clean import ingest_rows
 from infra_core.corpus.difficulty import rate
+from infra_core.corpus.near import signatures
+from infra_core.corpus.overlap import QuestionIndex
 from infra_core.corpus.screen import screen
+from infra_core.corpus.words import problem_table
 from infra_core.recipe import CleanParams, ColumnMapping, RateParams, ScreenParams, Source
 from infra_core.sources.catalog import catalog
 from infra_core.sources.rows import chunk_shards, count_rows, read_chunks
@@ -101,26 +106,75 @@ def test_bands_of_real_labels_are_all_there():
         assert set(found.filter(domain=domain)["band"]) >= {"easy", "medium", "hard"}
 
 
-def test_the_screen_lists_few_real_rows_and_the_leaks_among_them():
-    """Read by hand: 2 contaminated, 12 suspect. A rule that flags boilerplate lists hundreds."""
-    corpus, questions = pools("corpora", CORPORA), pools("benchmarks", BENCHMARKS)
-    found = screen(corpus, corpus.clear(), questions, ScreenParams())
-    counts = dict(found["verdict"].value_counts().rows())
-    assert counts["contaminated"] == 2
-    assert counts["suspect"] <= 15
-    exact = found.filter(pl.col("containment") == 1)
-    assert exact["matched_source"].to_list() == ["math500"], (
-        "one problem of MATH-500 is in the corpus word for word"
-    )
+@cache
+def index():
+    return QuestionIndex(pools("benchmarks", BENCHMARKS), ScreenParams())
 
 
-def test_real_questions_are_found_inside_other_words():
-    """Measured: 395 of 400 contaminated, the other 5 suspect: short questions in common words."""
-    questions, _ = ingested("benchmarks", "gsm8k_test.jsonl", "gsm8k")
-    wrapped = questions.with_columns(
-        pl.format("Please solve this with care. {} Put the answer in a box.", "prompt").alias("prompt"),
-        pl.format("wrapped {}", "example_id").alias("example_id"),
+def overlaps(rows):
+    parts = [rows[start : start + 500] for start in range(0, len(rows), 500)]
+    return pl.concat(index().overlaps(part, problem_table(part["prompt"])) for part in parts)
+
+
+def test_few_real_rows_overlap_a_benchmark_and_the_leaks_among_them_do():
+    """Read by hand: 4 contaminated, 15 suspect. A rule that flags boilerplate lists hundreds.
+
+    Of the four one is a problem of MATH-500 word for word; the others ask its questions with another function
+    or another point, or after the same figure.
+    """
+    found = overlaps(pools("corpora", CORPORA))
+    contaminated = found.filter(verdict="contaminated")
+    assert contaminated["example_id"].n_unique() <= 4
+    assert set(contaminated["benchmark"]) == {"math500"}
+    assert contaminated.filter(rule="equal").height == 1
+    assert found.filter(verdict="suspect")["example_id"].n_unique() <= 25
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS))
+@pytest.mark.parametrize("edit", [*HELD[:3], "labelled", "instructed"])
+def test_questions_of_every_benchmark_are_caught_in_a_training_file(file, edit):
+    """Measured: all, but one of AIME's 30 whose figure is drawn by code that is set like a formula here."""
+    questions, _ = ingested("benchmarks", file, BENCHMARKS[file])
+    random = Random(0)  # noqa: S311
+    planted = [EDITS[edit](text, random, ("word",)) for text in questions["prompt"]]
+    rows = questions.with_columns(prompt=pl.Series(planted), response=pl.lit("x"))
+    found = (
+        overlaps(rows).filter(verdict="contaminated").filter(pl.col("question_id") == pl.col("example_id"))
     )
-    found = screen(wrapped, wrapped.clear(), questions, ScreenParams())
-    assert len(found) == len(questions)
-    assert len(found.filter(verdict="contaminated")) >= 390
+    assert found["example_id"].n_unique() >= int(0.98 * len(rows))
+
+
+def test_no_two_different_problems_of_real_corpora_are_taken_for_duplicates():
+    rows = pools("corpora", CORPORA).unique("prompt", keep="first", maintain_order=True)
+    table = signatures(rows, problem_table(rows["prompt"]))
+    texts = rows.select("example_id", "prompt")
+    listed = screen(
+        {"corpus": table}, {}, lambda ids: texts.filter(pl.col("example_id").is_in(ids)), ScreenParams()
+    )
+    assert listed.is_empty(), "measured: none of 3,940 prompts, siblings as Word Ladder II among them"
+
+
+def test_the_known_traps_are_met_and_counted():
+    """Floats as answers, labels that say nothing or are misspelt, non-breaking spaces, answers without text."""
+    corpus = pools("corpora", CORPORA)
+    assert corpus.filter(pl.col("answer").str.contains(r"^\\d+\\.0$")).is_empty()
+    labels = dict(corpus["difficulty_raw"].value_counts().rows())
+    assert labels.get("Meidum", 0) == 0 or corpus.filter(difficulty_raw="Meidum")[
+        "difficulty"
+    ].unique().to_list() == [0.5]
+    assert corpus.filter(pl.col("prompt").str.contains("\u00a0")).is_empty()
+    every = sum(count_rows(catalog(str(DATA / "corpora" / file))[0]) for file in CORPORA)
+    dropped = sum(len(ingested("corpora", file, preset)[1]) for file, preset in CORPORA.items())
+    assert len(corpus) + dropped == every == 3960
+
+
+def test_each_sampled_answer_becomes_an_example_where_the_recipe_says_so():
+    uri = str(DATA / "corpora" / "math_8_samples.jsonl")
+    mapping = ColumnMapping(preset="math_8_samples", take="all")
+    given = Source(name="samples", domain="math", uri=uri, mapping=mapping)
+    (shard,) = catalog(uri)
+    (chunk, rows), *_ = read_chunks(shard, chunk_shards(shard, "samples"))
+    kept, dropped = ingest_rows(rows, given, CleanParams(), need_response=True)
+    assert len(kept) + len(dropped) == 8 * chunk.stop
+    assert kept["group"].n_unique() <= chunk.stop
+    assert set(dropped["reason"].str.split(":").list.first()) <= {"incorrect", "repeated row", "truncated"}

@@ -48,7 +48,7 @@ def pool(name, rows):
 
 def screened(*rows):
     return pl.DataFrame(
-        [(i, where, verdict, matched, "x", 1.0) for i, where, verdict, matched in rows],
+        [(i, where, verdict, matched, "x", 1.0, "equal") for i, where, verdict, matched in rows],
         schema=dict(SCREEN),
         orient="row",
     )

@@ -112,8 +112,8 @@ def inputs(
     given = recipe(seeds, objective, draws)
     corpus, reserve, ratings = corpora()
     screen = pl.DataFrame(
-        [("corpus000", "corpus", "duplicate", "corpus002", "ours", 1.0),
-         ("reserve001", "reserve", "contaminated", "benchmark001", "sums", 0.5)],
+        [("corpus000", "corpus", "duplicate", "corpus002", "ours", 1.0, "equal"),
+         ("reserve001", "reserve", "contaminated", "benchmark001", "sums", 0.5, "n-grams")],
         schema=pl.Schema(SCREEN), orient="row",
     )  # fmt: skip
     flip = given.mixtures["flip"]
