@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.machine import described, offline_environment
 from benchmarks.measurements import MEASUREMENTS, Measurement
 from benchmarks.results import Result, table, write
-from benchmarks.workloads import Workload
+from benchmarks.workloads import MadeRows, Workload
 
 RESULTS = Path(__file__).with_name("results.json")
 LOG_LINES = 30  # of a process that failed
@@ -67,7 +67,7 @@ def _measured(chosen: Sequence[Measurement], quick: bool, console: Console) -> l
     for number, measurement in enumerate(chosen, 1):
         console.print(f"[{number}/{len(chosen)}] {measurement.name}: {measurement.what}", markup=False)
 
-        def run_side(side: str, workload: Workload, **options: object) -> dict[str, Any]:
+        def run_side(side: str, workload: Workload | MadeRows, **options: object) -> dict[str, Any]:
             console.print(f"    {side} {workload.name}: ", end="")
             start = time.perf_counter()
             reply = run_apart(side, workload, options)
@@ -78,7 +78,7 @@ def _measured(chosen: Sequence[Measurement], quick: bool, console: Console) -> l
     return results
 
 
-def run_apart(side: str, workload: Workload, options: dict[str, object]) -> dict[str, Any]:
+def run_apart(side: str, workload: Workload | MadeRows, options: dict[str, object]) -> dict[str, Any]:
     """Run one side in a process of its own and return its reply.
 
     Raises

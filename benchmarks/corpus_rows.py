@@ -17,6 +17,7 @@ from benchmarks.planted import EDITS
 
 ROWS_PER_FILE = 50_000
 QUESTIONS = 500
+SOURCES = ("ours", "copies")
 RESPONSE_WORDS = 140  # a row is 1.1 kB
 DUPLICATE, LEAKED, HARD = 0.05, 0.02, 0.02  # shares of all rows
 REMEMBERED = 2_000  # rows that a later one may be a duplicate of
@@ -31,7 +32,7 @@ class Corpus:
     Attributes
     ----------
     train
-        Folder of JSONL files.
+        Folder of JSONL files: ``ours`` below it, and ``copies``, a second source with the duplicates.
     questions
         JSONL file of the benchmark.
     truth
@@ -64,10 +65,10 @@ def problem(random: Random, length: int = 45) -> str:
     return f"{half} {formula} where {rest}. What is ${letter}+{other}$?"
 
 
-def solution(random: Random) -> tuple[str, str]:
-    """Return a response of some hundred words, and its answer."""
+def solution(random: Random, answer: str = "") -> tuple[str, str]:
+    """Return a response of some hundred words, and its answer: the one given, or any."""
     words = random.choices(vocabulary(), k=RESPONSE_WORDS)
-    answer = str(random.randint(0, 99_999))
+    answer = answer or str(random.randint(0, 99_999))
     lines = [" ".join(words[start : start + 20]) + "." for start in range(0, RESPONSE_WORDS, 20)]
     return "\n".join(["<think>", *lines, "</think>", f"The answer is $\\boxed{{{answer}}}$."]), answer
 
@@ -75,16 +76,19 @@ def solution(random: Random) -> tuple[str, str]:
 def write(folder: Path, rows: int, seed: int = 0) -> Corpus:
     """Write a corpus of so many rows and its benchmark, the same for the same seed."""
     corpus = Corpus(folder / "train", folder / "questions.jsonl", folder / "truth.jsonl", rows)
-    corpus.train.mkdir(parents=True)
+    for source in SOURCES:
+        Path(corpus.train, source).mkdir(parents=True)
     questions = list(_questions(Random(f"{seed}/questions")))  # noqa: S311 - not for secrets
     corpus.questions.write_text("".join(json.dumps(row) + "\n" for row in questions))
     made = _rows(rows, [str(row["problem"]) for row in questions], Random(f"{seed}/rows"))  # noqa: S311
     with corpus.truth.open("w") as truth:
         for number in range(-(-rows // ROWS_PER_FILE)):
             part = list(islice(made, ROWS_PER_FILE))
-            text = "".join(json.dumps(row) + "\n" for row, _ in part)
-            Path(corpus.train, f"{number:05d}.jsonl").write_text(text)
-            planted = (json.dumps({"id": row["id"], **what}) for row, what in part if what)
+            for source in SOURCES:
+                mine = [row for row, what in part if (what["kind"] == "duplicate") == (source == "copies")]
+                text = "".join(json.dumps(row) + "\n" for row in mine)
+                Path(corpus.train, source, f"{number:05d}.jsonl").write_text(text)
+            planted = (json.dumps({"id": row["id"], **what}) for row, what in part if what["kind"] != "plain")
             truth.write("".join(line + "\n" for line in planted))
     return corpus
 
@@ -98,8 +102,8 @@ def _questions(random: Random) -> Iterator[Row]:
         yield {"id": f"q{number}", "problem": asked, "solution": text, "answer": answer, "level": "Level 5"}
 
 
-def _rows(count: int, questions: Sequence[str], random: Random) -> Iterator[tuple[Row, Row | None]]:
-    """Yield each row and, if it was planted, what it is."""
+def _rows(count: int, questions: Sequence[str], random: Random) -> Iterator[tuple[Row, Row]]:
+    """Yield each row and what it is."""
     edits = list(EDITS)
     earlier: list[Row] = []
     for number in range(count):
@@ -108,10 +112,11 @@ def _rows(count: int, questions: Sequence[str], random: Random) -> Iterator[tupl
         row["level"] = f"Level {random.randint(1, 5)}"
         draw = random.random()
         edit = edits[number % len(edits)]
-        planted: Row | None = None
+        planted: Row = {"kind": "plain"}
         if draw < DUPLICATE and earlier:
             of = random.choice(earlier)
-            row |= {"problem": EDITS[edit](str(of["problem"]), random, vocabulary()), "answer": of["answer"]}
+            row["problem"] = EDITS[edit](str(of["problem"]), random, vocabulary())
+            row["solution"], row["answer"] = solution(random, str(of["answer"]))
             planted = {"kind": "duplicate", "edit": edit, "of": of["id"]}
         elif draw < DUPLICATE + LEAKED:
             of_question = random.randrange(len(questions))

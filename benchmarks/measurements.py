@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from benchmarks import ours
+from benchmarks import corpus_rows, ours
 from benchmarks.agreement import growth_exponent, pearson, spearman
 from benchmarks.machine import mean
+from benchmarks.planted import EDITS, HELD
 from benchmarks.results import Result, at_least, at_most
-from benchmarks.workloads import FULL, QUICK, Workload
+from benchmarks.workloads import FULL, QUICK, MadeRows, Workload
 
 RunSide = Callable[..., dict[str, Any]]
 MEBIBYTE = 2**20
@@ -207,6 +210,64 @@ def growth(run_side: RunSide, quick: bool) -> list[Result]:
     ]
 
 
+CORPUS_ROWS = (100_000, 1_000_000)
+GIGABYTE = 1e9
+
+
+def corpus(run_side: RunSide, quick: bool) -> list[Result]:
+    """Take made corpora of two sizes from raw files to a mixture, and the larger one through datatrove."""
+    sizes = (500, 1_000) if quick else CORPUS_ROWS
+    runs, peers = [], {}
+    for size in sizes:
+        with TemporaryDirectory() as folder:
+            made, rows = corpus_rows.write(Path(folder), size), MadeRows(f"{size:,} rows", size)
+            text = sum(file.stat().st_size for file in made.train.rglob("*.jsonl"))
+            runs.append(run_side("pools", rows, folder=folder))
+            if size == sizes[-1]:
+                peers = {
+                    text: run_side("datatrove", rows, folder=folder, text=text)
+                    for text in ("rows", "prompts")
+                }
+    totals, last = [_total(run) for run in runs], runs[-1]
+    return [
+        Result("corpus text", text / GIGABYTE, "GB", at_least(1) if not quick else None),
+        Result("corpus growth", growth_exponent(sizes, totals), "exponent", at_most(1.1)),
+        Result("corpus memory", last["peak_bytes"] / GIGABYTE, "GB", at_most(4)),
+        Result("datatrove, whole rows", _total(peers["rows"]) / totals[-1], "× its seconds", at_least(1)),
+        Result("datatrove, prompts", _total(peers["prompts"]) / totals[-1], "× its seconds"),
+        *(Result(f"corpus {stage}", taken, "s") for stage, taken in last["seconds"].items()),
+        *(Result(f"datatrove {what}", _total(peer), "s") for what, peer in peers.items()),
+        *_planted(last["found"]),
+    ]
+
+
+def _planted(found: list[dict[str, Any]]) -> list[Result]:
+    """Return recall and precision for each edit: of leaks among all contaminated, of duplicates likewise.
+
+    Whatever else was listed counts against every edit.
+    """
+    results = []
+    for kind, verdict in (("leaked", "contaminated"), ("duplicate", "duplicate")):
+        wrong = sum(
+            one["rows"] for one in found if one["verdict"] == verdict and one["kind"] in {"plain", "hard"}
+        )
+        for edit in EDITS:
+            here = [one for one in found if (one["kind"], one["edit"]) == (kind, edit)]
+            caught = sum(one["rows"] for one in here if one["verdict"] == verdict)
+            bar = at_least(0.98) if edit in HELD else None
+            name, planted = f"{kind}, {edit}", sum(one["rows"] for one in here)
+            results += [
+                Result(f"{name}, recall", caught / max(planted, 1), f"of {planted} rows", bar),
+                Result(
+                    f"{name}, precision",
+                    caught / max(caught + wrong, 1),
+                    f"{wrong} wrong",
+                    bar if caught else None,
+                ),
+            ]
+    return results
+
+
 MEASUREMENTS = (
     Measurement(
         "peers-a", "width 384: ours, kronfluence, bergson", 320, lambda run, quick: peers(run, quick, "a")
@@ -220,5 +281,6 @@ MEASUREMENTS = (
     Measurement("eigh", "eigendecompositions: ours, kronfluence", 45, eigh),
     Measurement("levels", "instances, tokens by position and by loss term", 50, levels),
     Measurement("queries", "64 single queries", 50, queries),
+    Measurement("corpus", "a million rows from files to a mixture: ours, datatrove", 3600, corpus),
     Measurement("growth", "exponents with rows, length, width, queries", 40, growth),
 )

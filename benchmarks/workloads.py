@@ -16,6 +16,14 @@ BATCH_TOKENS = 2048  # padded positions a batch on every side: two rows of the l
 
 
 @dataclass(frozen=True, slots=True)
+class MadeRows:
+    """A corpus of so many made rows; `benchmarks.corpus_rows` writes it."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A model's shape, how many rows it is given and how long they are.
 
