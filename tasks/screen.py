@@ -59,6 +59,7 @@ def screen(
         overlaps,
         _looking_up(scans),
         params,
+        sources=[name for pool in pools.values() for name in _sources(ctx, pool)],
     )
     found = pl.concat([pl.DataFrame(schema=dict(OVERLAPS)), *overlaps.values()])
     write_table(out, "overlaps.parquet", found, OVERLAPS)
@@ -113,6 +114,11 @@ def _several_at_once(
 def _noted(out: WorkDir, kind: str, parts: list[str], schema: Schema) -> pl.DataFrame:
     frames = [reread_table(out, f"{kind}-{name}", schema) for name in parts]
     return pl.concat([pl.DataFrame(schema=dict(schema)), *frames])
+
+
+def _sources(ctx: RunContext, pool: Artifact) -> list[str]:
+    """Return the names of a pool's sources in the recipe's order, which names of parts do not keep."""
+    return [entry["declared"]["name"] for entry in ctx.store.manifest(pool).params["sources"]]
 
 
 def _looking_up(scans: list[pl.LazyFrame]) -> Texts:

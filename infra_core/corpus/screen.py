@@ -11,7 +11,7 @@ whose prompts are equal or nearly so ask for one *problem*.
 - A reserve row whose problem is in the corpus is a duplicate: swapping it in would teach what is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -34,6 +34,8 @@ def screen(
     overlaps: Mapping[str, pl.DataFrame],
     texts: Texts,
     params: ScreenParams,
+    *,
+    sources: Sequence[str] = (),
 ) -> pl.DataFrame:
     """List the rows that a global look finds wanting, once: contaminated before duplicate before suspect.
 
@@ -47,6 +49,8 @@ def screen(
         Looks prompts up by example_id, whichever pool they are in.
     params
         What to look for.
+    sources
+        Their order in the recipe, the most trusted first; others come after, as they appear.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def screen(
         `SCREEN` rows, in the order of the pools. Rows of one pool with equal `example_id` are one row here:
         whoever reads a whole pool keeps the first of them with `schema.distinct`.
     """
-    table = _in_order(signatures)
+    table = _in_order(signatures, sources)
     listed = [_worst(overlaps.get(pool, pl.DataFrame(schema=OVERLAPS)), pool) for pool in signatures]
     if params.deduplicate:
         listed.append(_duplicates(table, texts, params))
@@ -100,15 +104,16 @@ def _worst(overlaps: pl.DataFrame, pool: str) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _in_order(signatures: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return one row an example, pool by pool, by source (in order of appearance), file and line.
+def _in_order(signatures: Mapping[str, pl.DataFrame], sources: Sequence[str]) -> pl.DataFrame:
+    """Return one row an example, pool by pool, by source, file and line.
 
     The order of parts must not decide anything.
     """
     empty = pl.DataFrame(schema=SIGNATURES)
     pools = [frame.with_columns(pool=pl.lit(name)) for name, frame in signatures.items()]
     table = pl.concat([empty.with_columns(pool=pl.lit("")), *pools])
-    ranks = {name: rank for rank, name in enumerate(table["source"].unique(maintain_order=True))}
+    named = dict.fromkeys([*sources, *table["source"].unique(maintain_order=True)])
+    ranks = {name: rank for rank, name in enumerate(named)}
     place = pl.col("raw_ref").str.extract_groups(r"^(.*)#(\d+)(?:\.(\d+))?$")
     ordered = table.with_columns(
         source_rank=pl.col("source").replace_strict(ranks, return_dtype=pl.Int32),

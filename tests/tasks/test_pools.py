@@ -54,12 +54,12 @@ class World:
         self.questions = problems(10, 3)
         write(folder / "ours" / "a.jsonl", self.first)
         write(folder / "ours" / "b.jsonl", self.second)
-        write(folder / "theirs" / "c.jsonl", problems(10, 4))
+        write(folder / "copies" / "c.jsonl", problems(10, 4))
         write(folder / "exam" / "q.jsonl", self.questions)
 
     def built(self, clean=None):
         clean = clean or CleanParams()
-        sources = [source("ours", self.folder / "ours"), source("theirs", self.folder / "theirs")]
+        sources = [source("ours", self.folder / "ours"), source("copies", self.folder / "copies")]
         exam = [source("exam", self.folder / "exam")]
         drawn = base(self.ctx, params=SHAPE)
         corpus = ingest(
@@ -138,7 +138,7 @@ def test_planted_copies_are_listed_with_what_they_match(world):
         {**row, "problem": EDITS[edit](row["problem"], random, words)}
         for row, edit in zip(world.questions, ["latex_spacing", "renumbered", "inside"], strict=False)
     ]
-    write(world.folder / "theirs" / "c.jsonl", [*copies, *leaks])
+    write(world.folder / "copies" / "c.jsonl", [*copies, *leaks])
     corpus, looked, _ = world.built()
     found = read_table(world.ctx.store, looked, "screen.parquet", SCREEN)
     assert sorted(found["verdict"]) == ["contaminated"] * 3 + ["duplicate"] * 5
@@ -163,7 +163,7 @@ def test_cleaning_by_tokens_asks_the_base_model(world):
     short, long = (
         {**row, "solution": text} for row, text in zip(world.first, ("2+2=4", "so 4 " * 50), strict=False)
     )
-    write(world.folder / "theirs" / "c.jsonl", [short, long])
+    write(world.folder / "copies" / "c.jsonl", [short, long])
     limited, _, _ = world.built(CleanParams(min_response_tokens=6, max_response_tokens=6))
     assert pool_rows(world.ctx, limited)["response"].to_list() == ["2+2=4"], (
         "a token a character, and the end"
