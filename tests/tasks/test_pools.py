@@ -123,7 +123,7 @@ def test_a_pool_reads_the_same_by_part_by_column_and_as_a_query(world):
     assert pool_rows(world.ctx, None, "prompt").is_empty()
     (name, rows), *_ = pool_parts(world.ctx, corpus, only={next(iter(pool_parts(world.ctx, corpus)))[0]})
     assert rows.height < len(whole)
-    assert name.startswith("ours-")
+    assert name.startswith("copies-"), "parts are in the order of their names"
 
 
 def test_planted_copies_are_listed_with_what_they_match(world):

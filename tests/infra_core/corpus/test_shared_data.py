@@ -155,13 +155,11 @@ def test_no_two_different_problems_of_real_corpora_are_taken_for_duplicates():
 
 
 def test_the_known_traps_are_met_and_counted():
-    """Floats as answers, labels that say nothing or are misspelt, non-breaking spaces, answers without text."""
+    """Non-breaking spaces in 1,200 rows, one row without a right chain, labels as strings and none at all."""
     corpus = pools("corpora", CORPORA)
     assert corpus.filter(pl.col("answer").str.contains(r"^\\d+\\.0$")).is_empty()
-    labels = dict(corpus["difficulty_raw"].value_counts().rows())
-    assert labels.get("Meidum", 0) == 0 or corpus.filter(difficulty_raw="Meidum")[
-        "difficulty"
-    ].unique().to_list() == [0.5]
+    misspelt = corpus.filter(difficulty_raw="Meidum")
+    assert set(misspelt["difficulty"]) <= {0.5}
     assert corpus.filter(pl.col("prompt").str.contains("\u00a0")).is_empty()
     every = sum(count_rows(catalog(str(DATA / "corpora" / file))[0]) for file in CORPORA)
     dropped = sum(len(ingested("corpora", file, preset)[1]) for file, preset in CORPORA.items())
