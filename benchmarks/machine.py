@@ -17,7 +17,7 @@ import torch
 from benchmarks.workloads import Workload
 from infra_core.store.provenance import provenance
 
-PACKAGES = ("torch", "transformers", "numpy", "kronfluence", "bergson")
+PACKAGES = ("torch", "transformers", "numpy", "polars", "rensa", "kronfluence", "bergson", "datatrove")
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 TYPICAL_TOKENS = 320  # of a row of 64 to 1024 tokens, log-uniform: the inner size of one gradient
 

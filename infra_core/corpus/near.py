@@ -6,8 +6,7 @@ pairs of prompts that agree in a band, and in their numbers and signs besides (o
 that every problem of a template would be compared with every other. Each pair is then judged on its words:
 
 - the shingles of both overlap by at least `similarity` (Jaccard);
-- neither has a word of its own that the other lacks, up to one in fifty: "largest" for "smallest" is another
-  problem;
+- one has all words of the other and, in fifty, one more at most: "largest" for "smallest" is another problem;
 - in fewer than eight words they are the same word by word, capitals included;
 - numbers and signs are the same in the same order; or, in a longer text that is the same but for them, the
   final answers are: then what changed is a label or a line number.
@@ -261,9 +260,10 @@ def _alike(
     found = shared / max(1, len(one.shingles) + len(other.shingles) - shared)
     if found < least:
         return None
-    for text, against in ((one, other), (other, one)):
-        if len(text.own - against.words) > int(LACKING_WORDS * len(text.own) + 0.5):
-            return None
+    lacking = [len(text.own - against.words) for text, against in ((one, other), (other, one))]
+    # A word in place of another, as "largest" of "smallest", makes another problem; one more word need not.
+    if min(lacking) > 0 or max(lacking) > int(LACKING_WORDS * max(len(one.own), len(other.own)) + 0.5):
+        return None
     if facts[0] == other_facts[0]:
         return found
     relabelled = (

@@ -1,7 +1,8 @@
 """Bytes and seconds of every stage, from shapes and volumes. Arithmetic only: nothing is read or run.
 
-Counted are passes over the model, decompositions and products of factors, the optimiser, and a fixed time an
-artifact. Reading rows and judging answers are not: seconds where the rest is minutes.
+Counted are passes over the model, decompositions and products of factors, the optimiser, a fixed time an
+artifact, and judging the corpus's own answers if cleaning asks for it (`clean.verify`). Reading rows and
+judging the model's answers are not: seconds where the rest is minutes.
 """
 
 import math
@@ -25,6 +26,9 @@ USABLE = 0.85  # of a device's memory
 ARTIFACT_SECONDS = (
     0.8  # loading, saving, lm_eval: what `tiny` takes for one on two cores with hardly any rows
 )
+
+
+JUDGE_SECONDS = {"math": 0.01, "code": 0.15}  # of an answer, by math-verify or in the sandbox, on a busy core
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,17 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         )
         for stage in peak
     )
+    if recipe.corpus.clean.verify is not None:
+        stages = (_verifying(recipe, volume), *stages)
     return Plan(volume, machine, factors, stages, batch, recompute)
+
+
+def _verifying(recipe: Recipe, volume: Volume) -> StagePlan:
+    """Return the cost of judging the corpus's answers, on one core; code is judged by running it."""
+    kinds = ["code" if source.domain == "code" else "math" for source in recipe.corpus.sources]
+    each = sum(JUDGE_SECONDS[kind] for kind in kinds) / len(kinds)
+    judged = volume.rows * (recipe.corpus.clean.verify or 0.0)
+    return StagePlan("ingest", 0, 1, 1, round(judged * each, 1))
 
 
 def _held(recipe: Recipe, shape: Shape, devices: int) -> tuple[int, int]:
