@@ -12,6 +12,7 @@ from infra_core.recipe import RateParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, write_table
+from tasks._at_once import several_at_once
 from tasks._checkpoint import model_folder
 from tasks._pools import pool_parts, pool_rows
 from tasks._progress import progress
@@ -57,11 +58,17 @@ def _lengths(ctx: RunContext, out: WorkDir, pool: Artifact, base: Artifact) -> p
     if pending:
         count = token_counter(load_tokenizer(model_folder(ctx, base)))
         wanted = {name.removeprefix(PREFIX) for name in pending}
+
+        def counted(part: tuple[str, pl.DataFrame]) -> tuple[str, pl.DataFrame]:
+            name, rows = part
+            found = zip(rows["example_id"], count(rows), strict=True)
+            lengths = [(example_id, prompt, response) for example_id, (prompt, response) in found]
+            return name, pl.DataFrame(lengths, LENGTHS, orient="row")
+
         with progress("count tokens, parts", len(wanted)) as update:
-            for done, (name, rows) in enumerate(pool_parts(ctx, pool, only=wanted), 1):
-                found = zip(rows["example_id"], count(rows), strict=True)
-                lengths = [(example_id, prompt, response) for example_id, (prompt, response) in found]
-                write_table(out, f"{PREFIX}{name}", pl.DataFrame(lengths, LENGTHS, orient="row"), LENGTHS)
+            texts = pool_parts(ctx, pool, "example_id", "prompt", "response", only=wanted)
+            for done, (name, lengths) in enumerate(several_at_once(counted, texts), 1):
+                write_table(out, f"{PREFIX}{name}", lengths, LENGTHS)
                 update(done)
-    parts = (reread_table(out, name, LENGTHS) for name in identities)
-    return pl.concat([pl.DataFrame(schema=dict(LENGTHS)), *parts])
+    noted = (reread_table(out, name, LENGTHS) for name in identities)
+    return pl.concat([pl.DataFrame(schema=dict(LENGTHS)), *noted])

@@ -1,9 +1,6 @@
 """Global looks over all pools: duplicates across sources, overlap with the benchmarks."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -16,12 +13,12 @@ from infra_core.recipe import ScreenParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import reread_table, table_names, write_table
+from tasks._at_once import several_at_once
 from tasks._pools import pool_parts, pool_rows, scan_pool
 from tasks._progress import progress
 from tasks._row_local import Identities, of_texts
 from tasks._stage import RunContext, stage
 
-CORES = os.cpu_count() or 1
 Kinds = Mapping[str, Mapping[str, object]]
 """What is noted of each corpus part → all that decides it, beside the part's text."""
 
@@ -95,20 +92,10 @@ def _note(
         return found
 
     with progress("screen, parts", len(wanted)) as update:
-        for done, found in enumerate(_several_at_once(look, pool_parts(ctx, pool, only=wanted)), 1):
+        for done, found in enumerate(several_at_once(look, pool_parts(ctx, pool, only=wanted)), 1):
             for name in pending.intersection(found):
                 write_table(out, name, *found[name])
             update(done)
-
-
-def _several_at_once(
-    look: Callable[[tuple[str, pl.DataFrame]], dict[str, tuple[pl.DataFrame, Schema]]],
-    parts: Iterator[tuple[str, pl.DataFrame]],
-) -> Iterator[dict[str, tuple[pl.DataFrame, Schema]]]:
-    """Look at as many parts at a time as there are cores, and hold no more of them."""
-    with ThreadPoolExecutor(CORES) as workers:
-        while several := list(islice(parts, CORES)):
-            yield from workers.map(look, several)
 
 
 def _noted(out: WorkDir, kind: str, parts: list[str], schema: Schema) -> pl.DataFrame:
