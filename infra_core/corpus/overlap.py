@@ -54,6 +54,14 @@ LINES = {"equal": "line", "renumbered": "shape"}
 LOOKED_AT = 200  # different texts of a part, to know its template by
 MARKS = 1 << 24  # of n-grams, by their last bits: a quick no for nearly all
 
+JUDGED = {
+    "field": pl.String(),
+    "rule": pl.String(),
+    "verdict": pl.String(),
+    "containment": pl.Float32(),
+    "shared": pl.String(),
+}
+
 
 class Telling(NamedTuple):
     """What a text says beyond its template."""
@@ -96,9 +104,8 @@ class QuestionIndex:
             for field in ("prompt", "response")
         ]
         self.items = pl.concat(fields).with_row_index("item")
-        table = word_table(self.items["text"])
-        marked = covered(table, _boilerplate(self.items))
         self.phrases = _boilerplate(self.items)
+        marked = covered(word_table(self.items["text"]), self.phrases)
         grams = telling_ngrams(marked, params.ngram).rename({"row": "item"})
         self.items = self.items.join(
             grams.group_by("item").agg(n_item=pl.len()), on="item", how="left", maintain_order="left"
@@ -176,15 +183,6 @@ class QuestionIndex:
     def _tells(self, item: int, least: int) -> bool:
         """Whether a question has words enough of its own to be known by them."""
         return item in self.telling and len(self.telling[item].own) >= least
-
-
-JUDGED = {
-    "field": pl.String(),
-    "rule": pl.String(),
-    "verdict": pl.String(),
-    "containment": pl.Float32(),
-    "shared": pl.String(),
-}
 
 
 class _Side:
