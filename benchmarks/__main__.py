@@ -1,4 +1,4 @@
-"""`make bench`: run every measurement, print the table, write benchmarks/results.json."""
+"""`make bench`: run the measurements of a suite, print the table, write it down beside this file."""
 
 import argparse
 import json
@@ -14,18 +14,18 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import described, offline_environment
-from benchmarks.measurements import MEASUREMENTS, Measurement
+from benchmarks.measurements import SUITES, Measurement
 from benchmarks.results import Result, table, write
 from benchmarks.workloads import MadeRows, Workload
 
-RESULTS = Path(__file__).with_name("results.json")
+HERE = Path(__file__).parent
 LOG_LINES = 30  # of a process that failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; 0 whether or not bars hold, 1 if a measurement failed."""
     asked = _parsed(arguments)
-    chosen = [one for one in MEASUREMENTS if asked.only in (None, one.name)]
+    chosen = _chosen(asked)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(_cost(chosen, asked.quick))
     try:
@@ -40,16 +40,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif asked.only is not None:
         console.print("one measurement of a run is no run. Nothing written.")
     else:
-        write(RESULTS, *described(), results)
-        console.print("written to benchmarks/results.json")
+        written = HERE / SUITES[asked.suite].results
+        write(written, *described(), results)
+        console.print(f"written to benchmarks/{written.name}")
     return 0
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
-    parser.add_argument("--only", choices=[one.name for one in MEASUREMENTS], help="one measurement")
+    parser.add_argument("--suite", choices=SUITES, default="engine", help="what is measured (engine)")
+    names = [one.name for suite in SUITES.values() for one in suite.measurements]
+    parser.add_argument("--only", choices=names, help="one measurement")
     return parser.parse_args(arguments)
+
+
+def _chosen(asked: argparse.Namespace) -> list[Measurement]:
+    if asked.only is None:
+        return list(SUITES[asked.suite].measurements)
+    return [one for suite in SUITES.values() for one in suite.measurements if one.name == asked.only]
 
 
 def _cost(chosen: Sequence[Measurement], quick: bool) -> str:

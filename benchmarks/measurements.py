@@ -277,7 +277,7 @@ def _planted(found: list[dict[str, Any]]) -> list[Result]:
     return results
 
 
-MEASUREMENTS = (
+ENGINE = (
     Measurement(
         "peers-a", "width 384: ours, kronfluence, bergson", 620, lambda run, quick: peers(run, quick, "a")
     ),
@@ -291,5 +291,16 @@ MEASUREMENTS = (
     Measurement("levels", "instances, tokens by position and by loss term", 100, levels),
     Measurement("queries", "64 single queries", 210, queries),
     Measurement("growth", "exponents with rows, length, width, queries", 90, growth),
-    Measurement("corpus", "a million rows from files to a mixture: ours, datatrove", 3600, corpus),
 )
+CORPUS = (Measurement("corpus", "a million rows from files to a mixture: ours, datatrove", 3600, corpus),)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Measurements of one run, and the file that they are written to."""
+
+    measurements: tuple[Measurement, ...]
+    results: str
+
+
+SUITES = {"engine": Suite(ENGINE, "results.json"), "corpus": Suite(CORPUS, "results-corpus.json")}
