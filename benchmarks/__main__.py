@@ -1,4 +1,4 @@
-"""`make bench`: run the measurements of a suite, print the table, write it down beside this file."""
+"""`make bench`: run measurements, print the table, write benchmarks/results.json."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from benchmarks.measurements import SUITES, Measurement
 from benchmarks.results import Result, table, write
 from benchmarks.workloads import MadeRows, Workload
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).with_name("results.json")
 LOG_LINES = 30  # of a process that failed
 
 
@@ -37,12 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(table(results))
     if asked.quick:
         console.print("tiny sizes: only that it runs and that the libraries agree is meant. Nothing written.")
-    elif asked.only is not None:
-        console.print("one measurement of a run is no run. Nothing written.")
     else:
-        written = HERE / SUITES[asked.suite].results
-        write(written, *described(), results)
-        console.print(f"written to benchmarks/{written.name}")
+        console.print("written to benchmarks/results.json")
     return 0
 
 
@@ -50,15 +46,15 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
     parser.add_argument("--suite", choices=SUITES, default="engine", help="what is measured (engine)")
-    names = [one.name for suite in SUITES.values() for one in suite.measurements]
+    names = [one.name for suite in SUITES.values() for one in suite]
     parser.add_argument("--only", choices=names, help="one measurement")
     return parser.parse_args(arguments)
 
 
 def _chosen(asked: argparse.Namespace) -> list[Measurement]:
     if asked.only is None:
-        return list(SUITES[asked.suite].measurements)
-    return [one for suite in SUITES.values() for one in suite.measurements if one.name == asked.only]
+        return list(SUITES[asked.suite])
+    return [one for suite in SUITES.values() for one in suite if one.name == asked.only]
 
 
 def _cost(chosen: Sequence[Measurement], quick: bool) -> str:
@@ -83,7 +79,10 @@ def _measured(chosen: Sequence[Measurement], quick: bool, console: Console) -> l
             console.print(f"{time.perf_counter() - start:.1f} s with imports")
             return reply
 
-        results += measurement.run(run_side, quick)
+        found = measurement.run(run_side, quick)
+        if not quick:
+            write(RESULTS, measurement.name, *described(), found)
+        results += found
     return results
 
 

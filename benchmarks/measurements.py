@@ -295,12 +295,4 @@ ENGINE = (
 CORPUS = (Measurement("corpus", "a million rows from files to a mixture: ours, datatrove", 3600, corpus),)
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """Measurements of one run, and the file that they are written to."""
-
-    measurements: tuple[Measurement, ...]
-    results: str
-
-
-SUITES = {"engine": Suite(ENGINE, "results.json"), "corpus": Suite(CORPUS, "results-corpus.json")}
+SUITES = {"engine": ENGINE, "corpus": CORPUS}

@@ -70,7 +70,14 @@ def table(results: Sequence[Result]) -> Table:
     return drawn
 
 
-def write(path: Path, machine: dict[str, str], versions: dict[str, str], results: Sequence[Result]) -> None:
-    """Write results.json."""
-    found = {"machine": machine, "versions": versions, "results": [one.record() for one in results]}
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write(
+    path: Path, measurement: str, machine: dict[str, str], versions: dict[str, str], results: Sequence[Result]
+) -> None:
+    """Put a measurement into results.json, in place of what was there of it."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[measurement] = {
+        "machine": machine,
+        "versions": versions,
+        "results": [one.record() for one in results],
+    }
+    path.write_text(json.dumps(known, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -14,7 +14,7 @@ from infra_core.hub import push_dataset
 from infra_core.recipe import Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.files import Files
-from tasks._stage import RunContext
+from tasks._stage import RunContext, placed
 from tasks.publish import PublishRun
 from tasks.publish import publish as publish_stage
 
@@ -46,7 +46,7 @@ def publish(recipe: str, arm: str, store: str = "file://./store", to: str = "", 
         artifact = publish_arm(given, ctx, arm)
         return artifact, copy_out(ctx, artifact, to) if to else artifact.uri
     except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=str(error), data=error)
+        return Failed(message=placed(error), data=error)
 
 
 def publish_arm(given: Recipe, ctx: RunContext, arm: str) -> Artifact:

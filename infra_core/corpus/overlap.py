@@ -1,7 +1,8 @@
 """How much of a benchmark question stands in a row, in its prompt or in its response: the contamination rule.
 
 Containment = shared 10-grams / the smaller of the two sets. On 78 true overlaps of LeetCode and LiveCodeBench
-"contaminated from 0.25 on" had precision 0.93 and recall 0.91. What it gets wrong is known, and mended here:
+"contaminated from 0.25 on" had precision 0.93 and recall 0.91. What it gets wrong is known, and mended here,
+so that it can begin at 0.15:
 
 - *Names and numbers.* N-grams are of shapes (`corpus.words`): renaming a variable or changing a number does
   not hide a copy. Where each side has numbers that the other lacks, only a copy in all its words is
@@ -9,9 +10,12 @@ Containment = shared 10-grams / the smaller of the two sets. On 78 true overlaps
 - *Boilerplate.* A phrase that three different questions of a benchmark use, or one in twenty prompts of the
   part of the corpus that is looked at, belongs to a template. N-grams made of such phrases do not count, on
   either side.
-- *Siblings.* "Word Ladder II" shares whole sentences with "Word Ladder" and asks for something else. Where
-  either text has nearly all of its telling words in the other it is the same problem; else it is suspect.
-- *Short texts.* Where no more than n n-grams tell, a few shared ones prove nothing. Such a question is
+- *Siblings.* "Word Ladder II" shares whole sentences with "Word Ladder" and asks for something else. Where a
+  share x of its words was replaced, a copy keeps (1 - x)^n of its n-grams: containment tells how many of
+  either text's telling words may be missing from the other. A sibling lacks more, and is suspect.
+- *Code to begin with.* A class and a signature are words of a site, not of a problem: what stands in fences
+  of a question does not count as words that must be met again, unless there is little else.
+- *Short texts.* Where no more than n n-grams tell, no telling word may be missing. A question of none is
   contaminated if a prompt is the same line of words and signs once instructions are taken off, and suspect if
   it stands whole inside another prompt.
 
@@ -19,7 +23,7 @@ Responses are held against questions (is one quoted whole?) and against referenc
 row of `OVERLAPS` with the words that both have, so that anybody can read why.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -42,14 +46,16 @@ from infra_core.recipe import ScreenParams
 
 SHARED_BY_QUESTIONS = 3
 SHARED_BY_PROMPTS, FEWEST_PROMPTS = 0.05, 5  # of the distinct texts of a part, and at least so many
-MISSING_WORDS = 0.05  # of a text's own words that a copy may lack: one of ten to twenty-nine
+MISSING_WORDS = 0.1  # of a text's own words that any copy may lack: one of five to fourteen
+OWN_SHARED = 1.1  # over containment: so many words of its own must a text have, the more the less is shared
+REWORDED = 1.25  # times as many as its containment tells of: words weigh unequally
 RENUMBERED = 0.8  # containment from which a text with other numbers is a copy with other numbers
 NUMBERS_AGREE = 0.5  # of all numbers of both: the rest is layout
 QUOTED = 0.5  # of a question that a response must hold
 FEWEST_OWN, OWN_RENUMBERED = 3, 4  # words by which a question is known, and by which with other numbers
-ONE_SIDED = 0.6  # containment from which a text all of whose words are in a longer one is a part of it
 SHORTEST_INSIDE = 5  # words and signs of a short question that is looked for inside prompts
 EVIDENCE_WORDS = 40
+FENCED = r"(?s)```.*?(?:```|\z)"
 LINES = {"equal": "line", "renumbered": "shape"}
 LOOKED_AT = 200  # different texts of a part, to know its template by
 MARKS = 1 << 24  # of n-grams, by their last bits: a quick no for nearly all
@@ -74,9 +80,15 @@ class Telling(NamedTuple):
         """Return how many of this text's own words stand nowhere in the other."""
         return len(self.own.difference(other.words))
 
-    def is_in(self, other: "Telling") -> bool:
-        """Whether nearly all of this text's own words, and enough to go by, stand in the other."""
-        return len(self.own) >= FEWEST_OWN and self.lacks(other) <= int(MISSING_WORDS * len(self.own) + 0.5)
+    def is_in(self, other: "Telling", containment: float = 1, n: int = 1) -> bool:
+        """Whether this text's own words, enough to go by, stand in the other: as its n-grams let expect.
+
+        A copy that has a share x of its words replaced keeps (1 - x)^n of its n-grams.
+        """
+        replaced = 1 - min(containment, 1.0) ** (1 / n)
+        missing = max(MISSING_WORDS, REWORDED * replaced) * len(self.own)
+        enough = len(self.own) >= max(FEWEST_OWN, OWN_SHARED / containment)
+        return enough and self.lacks(other) <= int(missing + 0.5)
 
 
 class QuestionIndex:
@@ -114,7 +126,8 @@ class QuestionIndex:
         self.held = np.unique(grams["gram"].to_numpy())
         self.marks = np.zeros(MARKS, dtype=bool)
         self.marks[self.held & np.uint64(MARKS - 1)] = True
-        self.telling = dict(_telling(marked))
+        prose = covered(_prose(self.items["text"]), self.phrases)
+        self.telling = dict(_telling(marked, prose))
         asked = self.items.filter(question_field="prompt")
         asking = lines(problem_table(asked["text"]), asked.height)
         self.asked = pl.concat([asked, asking], how="horizontal").filter(pl.col("line") != "")
@@ -189,20 +202,18 @@ class _Side:
     """The prompts or the responses of a part, as the index needs them: those that may match at all."""
 
     def __init__(self, texts: pl.Series, index: QuestionIndex) -> None:
-        self.index = index
+        self.index, self.texts = index, texts
         words = word_table(texts)
         rows = index.holding(words).to_frame()
         self.table = words.join(rows, on="row", how="semi", maintain_order="left").with_columns(common=False)
-        if rows.height:
-            template = _template(words, texts)
-            self.table = covered(self.table, pl.concat([index.phrases, template]))
+        self.phrases = pl.concat([index.phrases, _template(words, texts)]) if rows.height else index.phrases
+        self.table = covered(self.table, self.phrases)
         self.grams = telling_ngrams(self.table, index.params.ngram)
 
     def judged(self, field: str, question_field: str) -> Iterator[tuple]:
         """Yield what is listed of these texts against questions or reference answers."""
         pairs = self._pairs(question_field, of_item=field != question_field)
-        rows = self.table.join(pairs.select("row").unique(), on="row", how="semi")
-        telling = dict(_telling(rows))
+        telling = self._telling(pairs["row"].unique(), field)
         for row, item, containment, smaller in pairs.iter_rows():
             text, asked = telling[row], self.index.telling[item]
             if field != question_field:
@@ -211,10 +222,20 @@ class _Side:
                 rule, verdict = _same(text, asked, containment, self.index.params)
             if rule == "renumbered" and field == "response":  # the way to another answer
                 verdict = ""
-            if verdict == "contaminated" and smaller <= self.index.params.ngram:
+            few = smaller <= self.index.params.ngram
+            if few and verdict == "contaminated" and min(text.lacks(asked), asked.lacks(text)) > 0:
                 verdict = "suspect"
             if verdict:
                 yield row, item, field, rule, verdict, containment, _evidence(text.words, asked.words)
+
+    def _telling(self, rows: pl.Series, field: str) -> dict[int, Telling]:
+        table = self.table.join(rows.to_frame(), on="row", how="semi")
+        if field == "response":  # its code is its own
+            return dict(_telling(table))
+        placed = rows.to_frame().with_row_index("place")
+        prose = _prose(self.texts.gather(rows)).rename({"row": "place"})
+        named = prose.join(placed, on="place", maintain_order="left").drop("place")
+        return dict(_telling(table, covered(named, self.phrases)))
 
     def _pairs(self, question_field: str, *, of_item: bool) -> pl.DataFrame:
         """Return (row, item, containment, n-grams of the smaller side) that are worth judging."""
@@ -238,13 +259,12 @@ class _Side:
 def _same(text: Telling, asked: Telling, containment: float, params: ScreenParams) -> tuple[str, str]:
     """Return rule and verdict for a prompt and a question, or a response and a reference answer."""
     lacking = min(text.lacks(asked), asked.lacks(text))
-    sides = text.is_in(asked) + asked.is_in(text)
+    same = text.is_in(asked, containment, params.ngram) or asked.is_in(text, containment, params.ngram)
     enough = containment >= params.drop_containment
-    same_words = sides == 2 or (sides == 1 and containment >= ONE_SIDED)
     if _other_numbers(text, asked):
         copied = enough and containment >= RENUMBERED and lacking == 0
         return "renumbered", "contaminated" if copied else "suspect"
-    return "n-grams", "contaminated" if enough and same_words else "suspect"
+    return "n-grams", "contaminated" if enough and same else "suspect"
 
 
 def _quoted(text: Telling, asked: Telling, containment: float) -> tuple[str, str]:
@@ -281,12 +301,21 @@ def _template(words: pl.DataFrame, texts: pl.Series) -> pl.Series:
     return common_phrases(words.join(seen, on="row", how="semi"), least)
 
 
-def _telling(table: pl.DataFrame) -> Iterable[tuple[int, Telling]]:
+def _prose(texts: pl.Series) -> pl.DataFrame:
+    """Return the `word_table` of texts without fences: in a question, code that an answer begins with."""
+    return word_table(texts.str.replace_all(FENCED, " "))
+
+
+def _telling(table: pl.DataFrame, prose: pl.DataFrame | None = None) -> Iterator[tuple[int, Telling]]:
+    """Yield what each text says; it is known by its `prose`, unless that has too few words of its own."""
+    known = {} if prose is None else dict(_telling(prose))
     grouped = table.group_by("row", maintain_order=True).agg("word", "common")
     for row, words, common in grouped.iter_rows():
         own = {word for word, shared in zip(words, common, strict=True) if not shared and len(word) > 1}
-        numbers = {word for word in words if word.isdigit()}
-        yield row, Telling(words, frozenset(own) - numbers - ASKING, frozenset(numbers))
+        numbers = frozenset(word for word in words if word.isdigit())
+        told = Telling(words, frozenset(own) - numbers - ASKING, numbers)
+        here = known.get(row, told)
+        yield row, here._replace(words=words) if len(here.own) >= FEWEST_OWN else told
 
 
 def _evidence(text: list[str], asked: list[str]) -> str:

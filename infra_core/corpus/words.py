@@ -57,6 +57,7 @@ def canonical(text: pl.Expr) -> pl.Expr:
         .to_lowercase()
         .str.replace_all(r"\\[dt]frac", r"\frac")
         .str.replace_all(r"(\d)(?:,|\{,\})(\d{3})\b", "$1$2")
+        .str.replace_all(r"\b10 ?(?:\^|\*\*) ?\{?(\d+)\}?", "10$1")
         .str.replace_all(LATEX_STYLE, " ")
     )
 

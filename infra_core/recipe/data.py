@@ -101,7 +101,7 @@ class ScreenParams(Params):
 
     decontaminate: bool = True
     ngram: Count = 10
-    drop_containment: Fraction = 0.25
+    drop_containment: Fraction = 0.15
     suspect_containment: Fraction = 0.10
     deduplicate: bool = True
     similarity: Fraction | None = 0.7  # of prompts that ask for one problem; none: only equal ones do

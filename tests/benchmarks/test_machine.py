@@ -23,4 +23,4 @@ def test_peak_memory_sees_what_was_freed_again_and_not_what_was_there_before():
 
 
 def test_the_gemm_rate_is_that_of_a_computer():
-    assert 1e8 < gemm_rate(QUICK["a"], torch.float32, seconds=0.01) < 1e15
+    assert 1e6 < gemm_rate(QUICK["a"], torch.float32, seconds=0.01) < 1e15

@@ -29,12 +29,18 @@ def test_what_is_not_a_number_clears_no_bar_and_can_still_be_filed(bar):
     assert result.record()["value"] is None
 
 
-def test_the_file_has_machine_versions_and_five_fields_a_result(tmp_path):
-    results = [Result("eigh", 1.75, "×", at_least(1.5)), Result("eigh ours", 6.5, "s")]
-    write(tmp_path / "results.json", {"cores": "2"}, {"torch": "2"}, results)
-    found = json.loads((tmp_path / "results.json").read_text())
-    assert list(found) == ["machine", "versions", "results"]
-    assert found["results"] == [
+def test_the_file_has_machine_and_versions_by_measurement_and_five_fields_a_result(tmp_path):
+    file, results = (
+        tmp_path / "results.json",
+        [Result("eigh", 1.75, "×", at_least(1.5)), Result("eigh ours", 6.5, "s")],
+    )
+    for cores, measured in (("1", []), ("2", results)):  # the second time takes the first one's place
+        write(file, "eigh", {"cores": cores}, {"torch": "2"}, measured)
+    write(file, "growth", {"cores": "4"}, {"torch": "2"}, [])
+    found = json.loads(file.read_text())
+    assert {name: each["machine"]["cores"] for name, each in found.items()} == {"eigh": "2", "growth": "4"}
+    assert list(found["eigh"]) == ["machine", "versions", "results"]
+    assert found["eigh"]["results"] == [
         {"name": "eigh", "value": 1.75, "unit": "×", "bar": ">= 1.5", "holds": True},
         {"name": "eigh ours", "value": 6.5, "unit": "s", "bar": None, "holds": None},
     ]

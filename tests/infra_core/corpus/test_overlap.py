@@ -62,15 +62,38 @@ def test_next_to_nothing_overlaps_nothing(text):
 
 
 def test_the_thresholds_are_the_recipes():
-    """A cut copy: all of its words are in the question, 21 of 66 of the question's n-grams in it."""
+    """A cut copy: all of its words are in the question, 12 of its 21 n-grams."""
     cut = " ".join(WORDS[:30])
     question = " ".join(WORDS[:15] + OTHERS[:10] + WORDS[15:75])
-    verdict, _, containment = found([question], cut)
-    assert (verdict, containment) == ("suspect", 0.57)
-    assert found([question], " ".join(WORDS[:75])) == ("contaminated", 0, 0.86)
-    assert found([question], " ".join(WORDS[:75]), drop_containment=0.9)[0] == "suspect"
+    assert found([question], cut) == ("contaminated", 0, 0.57)
+    assert found([question], cut, drop_containment=0.9)[0] == "suspect"
     assert found([question], cut, drop_containment=0.9, suspect_containment=0.6) is None
     assert found([question], cut, ngram=40) is None
+
+
+@pytest.mark.parametrize("every", [12, 20])
+def test_words_replaced_here_and_there_are_a_copy_and_more_in_one_place_a_sibling(every):
+    """Of 60 words 5 or 3, and three times as many: spread out they break most n-grams, together few."""
+    question, few = " ".join(WORDS[:60]), 60 // every
+    spread = [OTHERS[n] if n % every == every // 2 else word for n, word in enumerate(WORDS[:60])]
+    assert found([question], " ".join(spread))[0] == "contaminated"
+    together = WORDS[:30] + OTHERS[: 3 * few] + WORDS[30 + 3 * few : 60]
+    assert found([question], " ".join(together))[0] == "suspect"
+
+
+def test_code_to_begin_with_does_not_hide_a_copy_and_is_none_by_itself():
+    code = "```python\nclass Solution:\n    def {}(self, {}: str) -> int:\n```"
+    question = " ".join(WORDS[:30])
+    begun = f"{question}\n{code.format(OTHERS[0], ': str, '.join(OTHERS[1:9]))}"
+    assert found([f"{question} {' '.join(OTHERS[20:60])}"], begun)[0] == "contaminated"
+    assert found([f"{' '.join(WORDS[40:70])}\n{code.format(*OTHERS[:2])}"], begun) is None
+    asked = "```\n{}\n```"  # nothing else is there: then it is what is asked
+    assert found([asked.format(question)], asked.format(question))[0] == "contaminated"
+
+
+def test_powers_of_ten_that_lost_their_sign_are_the_same_numbers():
+    text = " ".join(WORDS[:20]) + " {} " + " ".join(WORDS[20:30])
+    assert found([text.format("10^9 + 7")], text.format("109 + 7")) == ("contaminated", 0, 1.0)
 
 
 def test_a_sibling_with_a_clause_of_its_own_is_suspect():

@@ -1,8 +1,10 @@
 """Real rows in their published shapes, where they are at hand: presets, cleaning, ratings and the screen."""
 
+import re
 from functools import cache
 from pathlib import Path
 from random import Random
+from statistics import harmonic_mean as hmean
 
 import polars as pl
 import pytest
@@ -117,17 +119,64 @@ def overlaps(rows):
 
 
 def test_few_real_rows_overlap_a_benchmark_and_the_leaks_among_them_do():
-    """Read by hand: 4 contaminated, 15 suspect. A rule that flags boilerplate lists hundreds.
+    """Read by hand: 7 contaminated, about 15 suspect. A rule that flags boilerplate lists hundreds.
 
-    Of the four one is a problem of MATH-500 word for word; the others ask its questions with another function
-    or another point, or after the same figure.
+    Of the seven one is a problem of MATH-500 word for word and one of MBPP as LeetCode tells it; the others
+    ask MATH's questions with another function or another point, or after the same figure.
     """
     found = overlaps(pools("corpora", CORPORA))
     contaminated = found.filter(verdict="contaminated")
-    assert contaminated["example_id"].n_unique() <= 4
-    assert set(contaminated["benchmark"]) == {"math500"}
+    assert contaminated["example_id"].n_unique() <= 7
+    assert set(contaminated["benchmark"]) == {"math500", "mbpp_sanitized"}
     assert contaminated.filter(rule="equal").height == 1
     assert found.filter(verdict="suspect")["example_id"].n_unique() <= 25
+
+
+def told_elsewhere(row, random, words):
+    """A problem of LeetCode as another site has it: examples, powers of ten, some words other, no code."""
+    told, _, _ = row["prompt"].partition("Please complete the following python code")
+    told = re.sub(r"\b10([5-9]|1\d)\b", r"10^\1", told).split(" ")
+    for place in random.sample(range(len(told)), int(words * len(told))):
+        told[place] = random.choice(["the", "this", "given", "value", "such", "integer", "element"])
+    tests = row["tests"].replace("\\n", "\n").replace('\\"', '"')
+    examples = re.findall(r"assert candidate\((.*)\) == (.*)", tests)[:2]
+    sentences = row["response"].partition("```")[0].split(". ")
+    return "\n\n".join((
+        " ".join(told),
+        *(f"Input: {a}\nOutput: {b}\nExplanation: {random.choice(sentences)}" for a, b in examples),
+        "Constraints:\n\n1 <= n <= 10^5\n1 <= nums[i] <= 10^9",
+    ))
+
+
+def recall_and_precision(found, questions):
+    pairs = found.select("example_id", "question_id").unique()
+    right = pairs.filter(pl.col("example_id") == pl.col("question_id")).height
+    return right / questions, right / len(pairs)
+
+
+def test_problems_that_another_site_tells_are_caught_better_than_by_containment_alone():
+    """Of 400 among 1,200; a share of their words is replaced as well.
+
+    Measured: MEASURED
+    """
+    rows, random = ingested("corpora", "leetcode.jsonl.gz", "leetcode")[0], Random(0)  # noqa: S311
+    asked = rows.filter(pl.Series([number % 3 == 0 for number in range(len(rows))]))
+    parts = [rows[start : start + 500] for start in range(0, len(rows), 500)]
+    ours, alone = [], []
+    for words in (0, 0.03, 0.06):
+        told = [told_elsewhere(row, random, words) for row in asked.iter_rows(named=True)]
+        questions = asked.with_columns(
+            prompt=pl.Series(told), response=pl.lit(""), source=pl.lit("elsewhere")
+        )
+        looked = QuestionIndex(questions, ScreenParams())
+        found = pl.concat(looked.overlaps(part, problem_table(part["prompt"])) for part in parts)
+        contained = found.filter(pl.col("containment") >= 0.25, field="prompt", question_field="prompt")
+        ours.append(recall_and_precision(found.filter(verdict="contaminated"), len(asked)))
+        alone.append(recall_and_precision(contained, len(asked)))
+    print(ours, alone)  # noqa: T201
+    assert min(recall for recall, _ in ours) >= 0.92
+    assert min(precision for _, precision in ours) >= 0.95
+    assert sum(map(hmean, ours)) > sum(map(hmean, alone))
 
 
 @pytest.mark.parametrize("file", sorted(BENCHMARKS))

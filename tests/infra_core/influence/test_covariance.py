@@ -11,6 +11,7 @@ from infra_core.errors import DataError
 from infra_core.influence.covariance import (
     RESIDUAL,
     add_gram,
+    decomposition_faults,
     eigendecomposition,
     fit_covariances,
     fit_eigenbasis,
@@ -104,6 +105,22 @@ def test_wide_bases_are_orthonormal_and_decompose_within_the_bound(rank, decompo
     assert float((exact @ vectors - vectors * values).norm() / exact.norm()) < bound
     skew = vectors.T @ vectors - torch.eye(500, dtype=torch.float64)
     assert float(skew.norm()) / 500**0.5 < bound
+
+
+@given(st.integers(2, 60), st.floats(-6, -1), st.integers(0, 2**16))
+@settings(max_examples=50, deadline=None)
+def test_a_few_random_directions_show_how_wrong_a_decomposition_is(width, size, seed):
+    """Within a factor of three of the whole matrices: what is wrong by far never passes."""
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.randn(2 * width, width, generator=random, dtype=torch.float64)
+    values, right = torch.linalg.eigh(rows.T @ rows)
+    vectors = right + 10**size * torch.randn(width, width, generator=random, dtype=torch.float64)
+    exact = right @ values.diag() @ right.T
+    residual, skew = decomposition_faults(exact, values, vectors)
+    whole = float((exact @ vectors - vectors * values).norm() / exact.norm())
+    one = torch.eye(width, dtype=torch.float64)
+    assert whole / 3 < residual < 3 * whole
+    assert float((vectors.T @ vectors - one).norm()) / width**0.5 / 3 < skew
 
 
 @given(st.integers(1, 150), st.integers(0, 9), st.integers(0, 99))
