@@ -157,7 +157,8 @@ def recall_and_precision(found, questions):
 def test_problems_that_another_site_tells_are_caught_better_than_by_containment_alone():
     """Of 400 among 1,200; a share of their words is replaced as well.
 
-    Measured: MEASURED
+    Measured, words as they are, 3 % and 6 % replaced: recall .97, .97, .94 and precision .96, .96, .98, where
+    containment has .97, .98, .93 and .94, .95, .96.
     """
     rows, random = ingested("corpora", "leetcode.jsonl.gz", "leetcode")[0], Random(0)  # noqa: S311
     asked = rows.filter(pl.Series([number % 3 == 0 for number in range(len(rows))]))
@@ -173,7 +174,6 @@ def test_problems_that_another_site_tells_are_caught_better_than_by_containment_
         contained = found.filter(pl.col("containment") >= 0.25, field="prompt", question_field="prompt")
         ours.append(recall_and_precision(found.filter(verdict="contaminated"), len(asked)))
         alone.append(recall_and_precision(contained, len(asked)))
-    print(ours, alone)  # noqa: T201
     assert min(recall for recall, _ in ours) >= 0.92
     assert min(precision for _, precision in ours) >= 0.95
     assert sum(map(hmean, ours)) > sum(map(hmean, alone))
