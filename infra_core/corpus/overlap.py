@@ -25,14 +25,13 @@ row of `OVERLAPS` with the words that both have, so that anybody can read why.
 
 from collections.abc import Iterator
 from difflib import SequenceMatcher
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from infra_core.corpus.schema import OVERLAPS, distinct
+from infra_core.corpus.telling import FEWEST_OWN, Telling, prose_table, tellings
 from infra_core.corpus.words import (
-    ASKING,
     END,
     common_phrases,
     covered,
@@ -46,16 +45,12 @@ from infra_core.recipe import ScreenParams
 
 SHARED_BY_QUESTIONS = 3
 SHARED_BY_PROMPTS, FEWEST_PROMPTS = 0.05, 5  # of the distinct texts of a part, and at least so many
-MISSING_WORDS = 0.1  # of a text's own words that any copy may lack: one of five to fourteen
-OWN_SHARED = 1.1  # over containment: so many words of its own must a text have, the more the less is shared
-REWORDED = 1.25  # times as many as its containment tells of: words weigh unequally
 RENUMBERED = 0.8  # containment from which a text with other numbers is a copy with other numbers
 NUMBERS_AGREE = 0.5  # of all numbers of both: the rest is layout
 QUOTED = 0.5  # of a question that a response must hold
-FEWEST_OWN, OWN_RENUMBERED = 3, 4  # words by which a question is known, and by which with other numbers
+OWN_RENUMBERED = 4  # words of its own by which a question is known that has other numbers
 SHORTEST_INSIDE = 5  # words and signs of a short question that is looked for inside prompts
 EVIDENCE_WORDS = 40
-FENCED = r"(?s)```.*?(?:```|\z)"
 LINES = {"equal": "line", "renumbered": "shape"}
 LOOKED_AT = 200  # different texts of a part, to know its template by
 MARKS = 1 << 24  # of n-grams, by their last bits: a quick no for nearly all
@@ -67,28 +62,6 @@ JUDGED = {
     "containment": pl.Float32(),
     "shared": pl.String(),
 }
-
-
-class Telling(NamedTuple):
-    """What a text says beyond its template."""
-
-    words: list[str]  # all, in order
-    own: frozenset[str]  # words of more than a letter that neither template nor instructions are made of
-    numbers: frozenset[str]
-
-    def lacks(self, other: "Telling") -> int:
-        """Return how many of this text's own words stand nowhere in the other."""
-        return len(self.own.difference(other.words))
-
-    def is_in(self, other: "Telling", containment: float = 1, n: int = 1) -> bool:
-        """Whether this text's own words, enough to go by, stand in the other: as its n-grams let expect.
-
-        A copy that has a share x of its words replaced keeps (1 - x)^n of its n-grams.
-        """
-        replaced = 1 - min(containment, 1.0) ** (1 / n)
-        missing = max(MISSING_WORDS, REWORDED * replaced) * len(self.own)
-        enough = len(self.own) >= max(FEWEST_OWN, OWN_SHARED / containment)
-        return enough and self.lacks(other) <= int(missing + 0.5)
 
 
 class QuestionIndex:
@@ -126,8 +99,8 @@ class QuestionIndex:
         self.held = np.unique(grams["gram"].to_numpy())
         self.marks = np.zeros(MARKS, dtype=bool)
         self.marks[self.held & np.uint64(MARKS - 1)] = True
-        prose = covered(_prose(self.items["text"]), self.phrases)
-        self.telling = dict(_telling(marked, prose))
+        prose = covered(prose_table(self.items["text"]), self.phrases)
+        self.telling = dict(tellings(marked, prose))
         asked = self.items.filter(question_field="prompt")
         asking = lines(problem_table(asked["text"]), asked.height)
         self.asked = pl.concat([asked, asking], how="horizontal").filter(pl.col("line") != "")
@@ -231,11 +204,11 @@ class _Side:
     def _telling(self, rows: pl.Series, field: str) -> dict[int, Telling]:
         table = self.table.join(rows.to_frame(), on="row", how="semi")
         if field == "response":  # its code is its own
-            return dict(_telling(table))
+            return dict(tellings(table))
         placed = rows.to_frame().with_row_index("place")
-        prose = _prose(self.texts.gather(rows)).rename({"row": "place"})
+        prose = prose_table(self.texts.gather(rows)).rename({"row": "place"})
         named = prose.join(placed, on="place", maintain_order="left").drop("place")
-        return dict(_telling(table, covered(named, self.phrases)))
+        return dict(tellings(table, covered(named, self.phrases)))
 
     def _pairs(self, question_field: str, *, of_item: bool) -> pl.DataFrame:
         """Return (row, item, containment, n-grams of the smaller side) that are worth judging."""
@@ -299,23 +272,6 @@ def _template(words: pl.DataFrame, texts: pl.Series) -> pl.Series:
     seen = different.head(LOOKED_AT).select("row")
     least = max(FEWEST_PROMPTS, int(SHARED_BY_PROMPTS * seen.height))
     return common_phrases(words.join(seen, on="row", how="semi"), least)
-
-
-def _prose(texts: pl.Series) -> pl.DataFrame:
-    """Return the `word_table` of texts without fences: in a question, code that an answer begins with."""
-    return word_table(texts.str.replace_all(FENCED, " "))
-
-
-def _telling(table: pl.DataFrame, prose: pl.DataFrame | None = None) -> Iterator[tuple[int, Telling]]:
-    """Yield what each text says; it is known by its `prose`, unless that has too few words of its own."""
-    known = {} if prose is None else dict(_telling(prose))
-    grouped = table.group_by("row", maintain_order=True).agg("word", "common")
-    for row, words, common in grouped.iter_rows():
-        own = {word for word, shared in zip(words, common, strict=True) if not shared and len(word) > 1}
-        numbers = frozenset(word for word in words if word.isdigit())
-        told = Telling(words, frozenset(own) - numbers - ASKING, numbers)
-        here = known.get(row, told)
-        yield row, here._replace(words=words) if len(here.own) >= FEWEST_OWN else told
 
 
 def _evidence(text: list[str], asked: list[str]) -> str:
