@@ -13,6 +13,7 @@ from infra_core.influence.factors import (
     precondition,
 )
 from infra_core.influence.kept import KeptPasses
+from infra_core.influence.plan import in_partitions
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.refine import Refinement, refine_queries
 from infra_core.influence.self_influence import self_influence
@@ -40,6 +41,7 @@ __all__ = [
     "factors_from_tensors",
     "fit_eigenbasis",
     "fit_factors",
+    "in_partitions",
     "precondition",
     "precondition_queries",
     "refine_queries",
