@@ -43,7 +43,7 @@ def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
         ctx,
         micro_batch_tokens=planned.batch,
         recompute=planned.recompute,
-        factor_bytes=planned.factor_bytes,
+        factor_bytes=planned.room,
     )
 
 

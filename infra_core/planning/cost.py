@@ -67,7 +67,7 @@ class Plan:
         Positions in one pass.
     recompute
         Whether training must compute activations again: the longest row would not fit without.
-    factor_bytes
+    room
         What is left on a device for factors and queries.
     would_fit
         If it does not: on what it would.
@@ -79,7 +79,7 @@ class Plan:
     stages: tuple[StagePlan, ...]
     batch: int
     recompute: bool
-    factor_bytes: int
+    room: int
     would_fit: tuple[str, ...] = ()
 
     @property

@@ -1,9 +1,11 @@
 """What a device can do: measured where we are, taken from stated figures where we are not."""
 
 import re
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -20,6 +22,8 @@ SUSTAINED = 0.4  # of the products in a data sheet: what well-tuned training of 
 # Larger passes gain nothing on a CPU: their products are large enough, and all else is memory touched afresh.
 CPU_PASS_BYTES = 2e9
 MOST_FLOP = 1e10  # of the product that is measured
+CONTAINER = tuple(Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
+"""Where Linux says how much memory a container has: control groups 2, and 1."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def machine_of(
         If `memory` is neither a size nor a name.
     """
     if not memory and device == "cpu":
-        return _measured(psutil.virtual_memory().total, devices, config, rows)
+        return _measured(memory_here(), devices, config, rows)
     if (known := DEVICES.get(memory.lower())) is not None:
         rates = SUSTAINED * known.flops, 4 / known.bandwidth, KNOWN_CALL_SECONDS
         basis = f"{SUSTAINED:.0%} of {known.flops / 1e12:g} TFLOP/s in bf16 a device ({known.name})"
@@ -84,6 +88,21 @@ def machine_of(
     total = _bytes(memory) if memory else torch.cuda.get_device_properties(device).total_memory
     assumed = (KNOWN_FLOPS, KNOWN_NUMBER_SECONDS, KNOWN_CALL_SECONDS)
     return Machine(total, devices, *assumed, basis="assumed 300 TFLOP/s in bf16 a device")
+
+
+def memory_here() -> int:
+    """Return the memory this process may have: the machine's, or what container and `ulimit` leave it."""
+    limits = [psutil.virtual_memory().total]
+    limits += [int(text) for path in CONTAINER if (text := _first_line(path)).isdigit()]
+    soft = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return min(limits + [limit for limit in soft if limit != resource.RLIM_INFINITY])
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # another kind of container, or none
+        return ""
 
 
 def _bytes(memory: str) -> int:

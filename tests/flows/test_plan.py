@@ -3,8 +3,10 @@
 import pytest
 
 from flows.__main__ import RECIPES
-from flows.plan import plan_line, plan_recipe
+from flows.plan import as_planned, plan_line, plan_recipe
+from infra_core.planning.machine import memory_here
 from infra_core.recipe import Recipe
+from tasks._stage import RunContext
 
 
 def test_qwen7b_weighs_what_its_shape_says():
@@ -36,3 +38,9 @@ def test_every_stage_has_bytes_passes_and_seconds():
     for stage in planned["stages"]:
         assert {"stage", "peak_bytes", "partitions", "passes", "seconds"} <= set(stage)
         assert stage["peak_bytes"] == sum(stage["held"].values()) > 0
+
+
+def test_a_run_is_told_how_much_factors_may_take(tmp_path):
+    given = Recipe.load(RECIPES / "tiny.yaml")
+    ctx = as_planned(given, RunContext.here(str(tmp_path), "cpu"))
+    assert 0 < ctx.factor_bytes < memory_here()
