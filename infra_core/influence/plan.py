@@ -140,12 +140,16 @@ def partitions(sizes: Sequence[ModuleSize], need: Need, room: int) -> list[list[
     [['layers.3.up', 'layers.4.up'], ['layers.1.up', 'layers.2.up'], ['layers.0.up']]
     """
     groups: list[list[ModuleSize]] = []
+    held = workspace = 0
     for layer in reversed(by_layer({size.name: size for size in sizes}).values()):
         members = list(layer.values())
-        if groups and need.of([*members, *groups[-1]]) <= room:
+        more, larger = sum(map(need.held, members)), max(map(need.workspace, members))
+        if groups and held + more + max(workspace, larger) <= room:
             groups[-1] = [*members, *groups[-1]]
+            held, workspace = held + more, max(workspace, larger)
         else:
             groups.append(members)
+            held, workspace = more, larger
     return groups
 
 

@@ -184,13 +184,15 @@ def _would_fit(
     recipe: Recipe, model: tuple[Shape, Sequence[ModuleSize]], volume: Volume, machine: Machine
 ) -> list[str]:
     """Return the fewest devices of this memory, and of each larger one that is known, that it fits on."""
-    found = []
     known = sorted({device.memory_bytes for device in DEVICES.values()})
+    found = []
     for memory in [machine.memory_bytes, *(size for size in known if size > machine.memory_bytes)]:
-        for count in COUNTS:
-            if _planned(recipe, model, volume, replace(machine, memory_bytes=memory, devices=count)).fits:
-                found.append(f"{count} × {memory / 1e9:g} GB")
-                break
+
+        def on(count: int, memory: int = memory) -> bool:
+            return _planned(recipe, model, volume, replace(machine, memory_bytes=memory, devices=count)).fits
+
+        if on(COUNTS[-1]):
+            found.append(f"{next(filter(on, COUNTS))} × {memory / 1e9:g} GB")
     return found or ["a smaller model, or fewer factors.modules: no number of known devices is enough"]
 
 
