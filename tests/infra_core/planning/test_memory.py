@@ -41,7 +41,9 @@ def device(gigabytes, count):
     return Machine(int(gigabytes * 1e9), count, flops=3e14, number_seconds=2e-12, call_seconds=6e-6, basis="")
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "7B" in name else pytest.mark.slow) for name in FITS]
+)
 def test_which_stages_fit_which_devices(name):
     given, usable = recipe_of(name), {gb: USABLE * gb * 1e9 for gb, _ in PLACES}
     config = config_of(given.base.model)
