@@ -143,7 +143,9 @@ def down(port: Port = PORT) -> None:
 @app.command()
 def plan(
     recipe: RecipeName,
-    memory: Annotated[str, typer.Option(help="Of one device, e.g. 80GB; this machine's by default.")] = "",
+    memory: Annotated[
+        str, typer.Option(help="Of one device (80GB), or its name (h100); else this one.")
+    ] = "",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
     as_json: AsJson = False,
 ) -> None:

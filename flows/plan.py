@@ -20,7 +20,7 @@ CHARACTERS = 2.7  # a token of maths and code; `smollm2` has 2.6, chat template 
 
 
 def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str = "cpu") -> Plan:
-    """Return the plan of a recipe: for this machine's device, or for `devices` devices of `memory` each."""
+    """Return the plan of a recipe: for this machine's device, or for `devices` devices as `memory` says."""
     per_token = 1.0 if isinstance(given.base.model, ScratchBase) else CHARACTERS
     rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
     _, base_tokens, _ = _volume(given.base.sources, given, per_token)
@@ -39,7 +39,12 @@ def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
     """Return the context with what the plan of a recipe says of batches and memory."""
     planned = plan_recipe(given, devices=devices, device=ctx.device)
     logger.info(plan_line(planned))
-    return replace(ctx, micro_batch_tokens=planned.batch, recompute=planned.recompute)
+    return replace(
+        ctx,
+        micro_batch_tokens=planned.batch,
+        recompute=planned.recompute,
+        factor_bytes=planned.room,
+    )
 
 
 def _examined(given: Recipe, task: str, questions: int) -> int:
@@ -55,7 +60,10 @@ def _assumed_rows(source: Source) -> int:
 def plan_line(planned: Plan) -> str:
     """Return one line: rows, tokens, estimated minutes."""
     minutes = planned.seconds / 60
-    hint = "" if planned.fits else "; does NOT fit in its memory"
+    hint = ""
+    if not planned.fits:
+        stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
+        hint = f"; {stages} does NOT fit in its memory: take {larger}"
     return (
         f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {minutes:.1f} min "
         f"on {planned.machine.devices} device(s){hint}"

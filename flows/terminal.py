@@ -1,6 +1,7 @@
 """What the `infra` command prints for people. Everything machine-readable is elsewhere."""
 
 import json
+from dataclasses import fields
 
 import polars as pl
 from rich.console import Console
@@ -11,6 +12,7 @@ from flows.outcome import Outcome
 from flows.plan import plan_line
 from flows.show import print_corpus, print_mixture
 from infra_core.planning.cost import Plan
+from infra_core.planning.memory import StageBytes
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 
@@ -78,15 +80,26 @@ def print_artifact(uri: str) -> None:
         console.print(escape(str(frame.head(5))))
 
 
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.2f}" if count else ""
+
+
 def print_plan(planned: Plan) -> None:
-    """Print bytes, passes and seconds per stage, and whether it fits."""
-    stages = Table("stage", "peak GB a device", "partitions", "passes", "seconds", title="plan")
+    """Print what each stage holds, moves and takes, and whether it fits."""
+    kinds = [field.name for field in fields(StageBytes)]
+    kinds = [kind for kind in kinds if any(getattr(stage.held, kind) for stage in planned.stages)]
+    memory = Table("stage", "peak", *kinds, title="GB on a device, at most at once")
+    work = Table(
+        "stage", "partitions", "passes", "GB read", "GB written", "GB of scratch", "seconds", title="plan"
+    )
     for stage in planned.stages:
-        stages.add_row(
-            stage.stage, f"{stage.peak_bytes / 1e9:.2f}", str(stage.partitions), str(stage.passes),
-            f"{stage.seconds:,.0f}",
+        held, moved = [getattr(stage.held, kind) for kind in kinds], stage.traffic
+        memory.add_row(stage.stage, _gigabytes(stage.peak_bytes), *map(_gigabytes, held))
+        work.add_row(
+            stage.stage, str(stage.partitions), str(stage.passes),
+            *map(_gigabytes, (moved.read, moved.written, moved.scratch)), f"{stage.seconds:,.0f}",
         )  # fmt: skip
-    console.print(stages)
+    console.print(memory, work)
     factors = planned.factors
     covariance, eigenvalues = factors.covariance / 1e9, factors.eigenvalues / 1e9
     console.print(f"factors: covariances {covariance:.2f} GB, eigenvalues {eigenvalues:.2f} GB")

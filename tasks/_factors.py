@@ -1,7 +1,7 @@
 """Bases and factors between store and memory: one safetensors file a layer."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from safetensors.torch import load as read_safetensors
@@ -11,12 +11,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
-from infra_core.influence import FactorParams, by_layer, to_tensors
+from infra_core.influence import FactorParams, KeptPasses, by_layer, in_partitions, to_tensors
 from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.plan import choosing
 from infra_core.influence.probe import probe_batches
+from infra_core.influence.tracking import layer_of
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
+from tasks._aside import aside
 from tasks._pools import pool_rows
+from tasks._progress import progress
 from tasks._stage import RunContext
 
 logger = logging.getLogger(__name__)
@@ -68,12 +72,43 @@ def write_layers(out: WorkDir, values: Mapping[str, Any]) -> None:
             file.write(safetensors_bytes(tensors))
 
 
+def in_ranges(
+    ctx: RunContext,
+    stage: str,
+    model: PreTrainedModel,
+    examples: Sequence[TokenizedExample],
+    pending: Iterable[str],
+    params: FactorParams,
+) -> Iterator[tuple[FactorParams, Sequence[TokenizedExample], Callable[..., None]]]:
+    """Yield params that fit some layers each, the rows to fit on, and what is told of progress.
+
+    Where it takes more than one turn, what the later ones need of the model's passes waits on the local disk.
+    """
+    only = params.model_copy(update={"modules": choosing(pending)})
+    parts = in_partitions(model, only, stage, ctx.factor_bytes)
+    with aside() as (put, room):
+        rows = examples
+        if len(parts) > 1:
+            rows = KeptPasses(examples, budget=room, ranges=[part.modules for part in parts], aside=put)
+        for number, part in enumerate(parts):
+            turn = f" {number + 1} of {len(parts)}" if len(parts) > 1 else ""
+            title = f"{stage.replace('_', ' ')}{turn}, tokens"
+            with progress(title, sum(map(len, examples))) as update:
+                yield part, rows, update
+
+
 def read_layers(
-    ctx: RunContext, artifact: Artifact, parse: Callable[[Mapping[str, Tensor]], dict[str, T]]
+    ctx: RunContext,
+    artifact: Artifact,
+    parse: Callable[[Mapping[str, Tensor]], dict[str, T]],
+    blocks: Iterable[str],
 ) -> dict[str, T]:
-    """Read every layer's file back, onto the context's device."""
+    """Read the files of these blocks' layers back, onto the context's device; none where there are none."""
     values: dict[str, T] = {}
+    wanted = {layer_of(block) + SUFFIX for block in blocks}
     for name in ctx.store.parts(artifact, f"*{SUFFIX}"):
+        if name not in wanted:
+            continue
         tensors = read_safetensors(ctx.store.read(artifact, name))
         values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
     return values

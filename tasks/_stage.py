@@ -37,6 +37,9 @@ class RunContext:
     micro_batch_tokens
         Positions in one forward pass; bounds the memory of training, fitting and scoring. Moves results by
         rounding, so it is planned from recipe and device alone: a resumed run cuts its batches as before.
+    factor_bytes
+        What factors and directions of queries may take of the device, beside the model and its passes. What
+        does not fit is done some layers at a time, with the same bits; None for no limit.
     save_seconds
         At most this much training is lost to a kill, or ten times what saving takes.
     processes
@@ -57,6 +60,7 @@ class RunContext:
     store: ArtifactStore
     device: str = "cpu"
     micro_batch_tokens: int = 16_384
+    factor_bytes: int | None = None
     save_seconds: float = 60.0
     processes: int = 1
     sharding: Sharding = "ddp"

@@ -2,11 +2,11 @@
 
 from infra_core.influence import FactorParams, bases_from_tensors
 from infra_core.influence import fit_factors as run_fit
+from infra_core.influence.blocks import choose_blocks
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._checkpoint import load_checkpoint
-from tasks._factors import fit_rows, note_probe, pending_modules, read_layers, write_layers
-from tasks._progress import progress
+from tasks._factors import fit_rows, in_ranges, note_probe, pending_modules, read_layers, write_layers
 from tasks._stage import RunContext, stage
 
 
@@ -27,13 +27,14 @@ def fit_factors(
         return
     examples = fit_rows(ctx, corpus, tokenizer, model)
     note_probe(out, model, examples, params.modules)
-    bases = {
-        name: basis
-        for name, basis in read_layers(ctx, eigenbasis, bases_from_tensors).items()
-        if name in pending
-    }
-    with progress("fit factors, tokens", sum(map(len, examples))) as update:
+    for part, rows, update in in_ranges(ctx, "fit_factors", model, examples, pending, params):
         factors = run_fit(
-            model, examples, params, bases, batch_tokens=ctx.micro_batch_tokens, progress=update
+            model,
+            rows,
+            part,
+            read_layers(ctx, eigenbasis, bases_from_tensors, choose_blocks(model, part.modules)),
+            batch_tokens=ctx.micro_batch_tokens,
+            progress=update,
         )
-    write_layers(out, factors)
+        write_layers(out, factors)
+        del factors  # before those of the next turn come

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
+from transformers import PreTrainedTokenizerBase
 
+from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import CORPUS, QUERY, SCORES
 from infra_core.evaluation.answers import within_objectives
@@ -14,17 +16,15 @@ from infra_core.influence import (
     Compressed,
     ScoreParams,
     agreement,
-    compress_queries,
-    factors_from_tensors,
-    precondition_queries,
     score_examples,
 )
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, table_names, write_table
 from tasks._checkpoint import load_checkpoint
-from tasks._factors import context_length, read_layers
+from tasks._factors import context_length
 from tasks._progress import progress
+from tasks._queries import ready_queries
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -87,33 +87,41 @@ def score_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Scor
         group: list(render(rows.rename({"query_id": "example_id"}), tokenizer, spans=None))
         for (group,), rows in within_objectives(asked).group_by("group", maintain_order=True)
     }
-    curvature = read_layers(ctx, given.factors, factors_from_tensors)
-    run = precondition_queries if params.energy is None else compress_queries
-    target = run(model, curvature, groups, params, batch_tokens=ctx.micro_batch_tokens)
-    for name in names:
-        if not out.pending([name, _unscored(name)]):  # written by an attempt before
-            continue
-        rows = read_table(ctx.store, given.corpus, name, CORPUS)
-        examples, unscored = [], []
-        for example in render(rows, tokenizer, spans=params.spans):
-            if len(example) <= context_length(model):
-                examples.append(example)
-            else:
-                unscored.append({
-                    "example_id": example.example_id,
-                    "tokens": len(example),
-                    "reason": TOO_LONG,
-                })
-        if isinstance(target, Compressed) and name == given.first and COMPRESSION not in out.parts():
-            lost = agreement(model, target, examples[:SAMPLE], params, batch_tokens=ctx.micro_batch_tokens)
-            _write_compression(out, target, lost)
-        with progress(f"score {name}, tokens", sum(map(len, examples))) as update:
-            scores = score_examples(
-                model, target, examples, params, batch_tokens=ctx.micro_batch_tokens, progress=update
-            )
-        write_table(out, name, scores, SCORES)
-        with out.open(_unscored(name)) as file:
-            file.write("".join(json.dumps(row) + "\n" for row in unscored).encode())
+    with ready_queries(ctx, model, given.factors, groups, params) as target:
+        for name in names:
+            if not out.pending([name, _unscored(name)]):  # written by an attempt before
+                continue
+            rows = read_table(ctx.store, given.corpus, name, CORPUS)
+            examples, unscored = _scorable(rows, tokenizer, params, context_length(model))
+            if isinstance(target, Compressed) and name == given.first and COMPRESSION not in out.parts():
+                sample, batch_tokens = examples[:SAMPLE], ctx.micro_batch_tokens
+                _write_compression(
+                    out, target, agreement(model, target, sample, params, batch_tokens=batch_tokens)
+                )
+            with progress(f"score {name}, tokens", sum(map(len, examples))) as update:
+                scores = score_examples(
+                    model, target, examples, params, batch_tokens=ctx.micro_batch_tokens, progress=update
+                )
+            write_table(out, name, scores, SCORES)
+            with out.open(_unscored(name)) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in unscored).encode())
+
+
+def _scorable(
+    rows: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, params: ScoreParams, context: int
+) -> tuple[list[TokenizedExample], list[dict[str, object]]]:
+    """Return the rows that fit the model's context, and why the others have no score."""
+    examples, unscored = [], []
+    for example in render(rows, tokenizer, spans=params.spans):
+        if len(example) <= context:
+            examples.append(example)
+        else:
+            unscored.append({
+                "example_id": example.example_id,
+                "tokens": len(example),
+                "reason": TOO_LONG,
+            })
+    return examples, unscored
 
 
 def _write_compression(out: WorkDir, queries: Compressed, found: pl.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """Influence of training examples, their spans and tokens, on what a model can do. Touches no file."""
 
-from infra_core.influence.agreement import agreement
+from infra_core.influence.agreement import agreement, correlated
 from infra_core.influence.attribute import attribute, score_examples
 from infra_core.influence.compress import Compressed, compress_queries
 from infra_core.influence.covariance import Eigenbasis, fit_eigenbasis
@@ -12,13 +12,16 @@ from infra_core.influence.factors import (
     ModuleFactors,
     precondition,
 )
+from infra_core.influence.index import IndexBlock, index_examples
 from infra_core.influence.kept import KeptPasses
+from infra_core.influence.plan import in_partitions
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.refine import Refinement, refine_queries
+from infra_core.influence.search import IndexedQueries, index_queries, leading, overlap, search
 from infra_core.influence.self_influence import self_influence
 from infra_core.influence.tensors import bases_from_tensors, factors_from_tensors, to_tensors
 from infra_core.influence.tracking import by_layer
-from infra_core.recipe import FactorParams, ScoreParams
+from infra_core.recipe import FactorParams, IndexParams, ScoreParams
 
 __all__ = [
     "Compressed",
@@ -27,6 +30,9 @@ __all__ = [
     "FactorParams",
     "Factors",
     "IdentityFactors",
+    "IndexBlock",
+    "IndexParams",
+    "IndexedQueries",
     "KeptPasses",
     "ModuleFactors",
     "Preconditioned",
@@ -37,13 +43,20 @@ __all__ = [
     "bases_from_tensors",
     "by_layer",
     "compress_queries",
+    "correlated",
     "factors_from_tensors",
     "fit_eigenbasis",
     "fit_factors",
+    "in_partitions",
+    "index_examples",
+    "index_queries",
+    "leading",
+    "overlap",
     "precondition",
     "precondition_queries",
     "refine_queries",
     "score_examples",
+    "search",
     "self_influence",
     "to_tensors",
 ]

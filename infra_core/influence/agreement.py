@@ -1,4 +1,4 @@
-"""How far scores of compressed queries are from exact ones: measured on a sample, never assumed."""
+"""How far scores of compressed queries, or of an index, are from exact ones: measured, never assumed."""
 
 from collections.abc import Sequence
 
@@ -45,12 +45,23 @@ def agreement(
     """
     exact = score_examples(model, compressed.exact, examples, params, batch_tokens=batch_tokens)
     found = score_examples(model, compressed, examples, params, batch_tokens=batch_tokens)
+    return correlated(exact, found)
+
+
+def correlated(exact: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Return the correlation of two tables of influence, of the same examples in the same order, by group.
+
+    Returns
+    -------
+    DataFrame
+        Of the AGREEMENT schema.
+    """
     numbered = [
         frame.select("group", "influence", row=pl.int_range(pl.len()).over("group"))
         for frame in (exact, found)
     ]
-    both = numbered[0].join(numbered[1], on=["group", "row"], suffix="_compressed")
-    pair = ("influence", "influence_compressed")
+    both = numbered[0].join(numbered[1], on=["group", "row"], suffix="_found")
+    pair = ("influence", "influence_found")
     return (
         both
         .group_by("group", maintain_order=True)

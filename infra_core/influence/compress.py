@@ -167,6 +167,21 @@ def compress_queries(
     )
 
 
+def joined(turns: Sequence[Compressed]) -> Compressed:
+    """Put together what was compressed some blocks at a time, for the same groups."""
+    first = turns[0]
+    exact = {name: each for turn in turns for name, each in turn.exact.directions.items()}
+    return Compressed(
+        first.groups,
+        {name: each for turn in turns for name, each in turn.left.items()},
+        {name: each for turn in turns for name, each in turn.right.items()},
+        {name: each for turn in turns for name, each in turn.cores.items()},
+        {name: each for turn in turns for name, each in turn.energy.items()},
+        Preconditioned(first.exact.groups, exact, first.products),
+        first.products,
+    )
+
+
 def _leading(gram: Float[Tensor, "d d"], lost: float) -> Float[Tensor, "d k"]:
     """Return the fewest leading eigenvectors that leave at most a share `lost` of the trace; at least one."""
     values, vectors = torch.linalg.eigh(gram.double())

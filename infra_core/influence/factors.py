@@ -118,11 +118,19 @@ def precondition(
         raise ValueError(f"damping must be positive, got {damping}; 0.1 is the usual choice")
     if isinstance(factors, IdentityFactors):
         return gradient
-    inverse = damped_inverse(factors, damping=damping).to(gradient.device)
+    solved = in_basis(gradient, factors) * damped_inverse(factors, damping=damping).to(gradient.device)
     if isinstance(factors, DiagonalFactors):
-        return gradient * inverse
-    q_a, q_g = factors.q_a.to(gradient.device), factors.q_g.to(gradient.device)
-    return q_g @ (q_g.mT @ gradient @ q_a * inverse) @ q_a.mT
+        return solved
+    return factors.q_g.to(gradient.device) @ solved @ factors.q_a.to(gradient.device).mT
+
+
+def in_basis(
+    gradient: Float[Tensor, "*batch d_out d_in"], factors: ModuleFactors | DiagonalFactors
+) -> Float[Tensor, "*batch d_out d_in"]:
+    """Return a gradient's coordinates in the basis of its eigenvalues; as it is, if those are plain."""
+    if isinstance(factors, DiagonalFactors):
+        return gradient
+    return factors.q_g.to(gradient.device).mT @ gradient @ factors.q_a.to(gradient.device)
 
 
 def damped_inverse(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from infra_core.errors import RequestError
+from infra_core.influence.logits import scored_logits
 from infra_core.influence.packing import plain_attention
-from infra_core.influence.passes import scored_logits
 from infra_core.lm.batching import Batch
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from infra_core.influence.covariance import Eigenbasis
@@ -35,8 +35,10 @@ class Rows(NamedTuple):
 
 def gradient_hooks(
     tracked: Tracked, bases: Mapping[str, Basis | None], each: Each, products: Products | None = None
-) -> Callable[[Bool[Tensor, "B T"]], tuple[OnInput[Rows], OnGradient[Rows]]]:
-    """Return what makes the hooks of a batch, given its predicting positions.
+) -> Callable[..., tuple[OnInput[Rows], OnGradient[Rows]]]:
+    """Return what makes the hooks of a batch, given its predicting positions, and whose each of them is.
+
+    By default each is its row's; else it is a stretch's, and stretches are numbered in reading order.
 
     Rotating tokens costs d² a token, once for all blocks that share them; rotating gradients instead costs d²
     for each of the other side's rows. Whichever is less is done, side by side and batch by batch.
@@ -48,8 +50,8 @@ def gradient_hooks(
     bases
         By block name; None leaves a block's gradients as they are.
     each
-        Given every sequence's gradient in turn, d_out × d_in, in the basis where there is one. It must not
-        keep it.
+        Given every sequence's gradient in turn, or that of every stretch, d_out × d_in, in the basis where
+        there is one. It must not keep it.
     products
         In which precision to multiply.
     """
@@ -61,14 +63,17 @@ def gradient_hooks(
     def side(basis: Tensor, beside: Tensor) -> Tensor:
         return operand(basis.to(beside.device), products).to(beside.dtype)
 
-    def hooks(positions: Bool[Tensor, "B T"]) -> tuple[OnInput[Rows], OnGradient[Rows]]:
-        row_of = positions.nonzero()[:, 0]
+    def hooks(
+        positions: Bool[Tensor, "B T"], owners: Int64[Tensor, " N"] | None = None
+    ) -> tuple[OnInput[Rows], OnGradient[Rows]]:
+        row_of = positions.nonzero()[:, 0] if owners is None else owners
+        count = len(positions) if owners is None else int(owners.max()) + 1 if len(owners) else 0
 
         def on_input(leader: str, a: Tensor, at: Tensor | None) -> Rows:
             rows = row_of if at is None else row_of[at]
-            lengths: list[int] = torch.bincount(rows, minlength=len(positions)).tolist()
+            lengths: list[int] = torch.bincount(rows, minlength=count).tolist()
             a, basis = operand(a, products), bases[leader]
-            rotate = basis is not None and len(a) <= len(positions) * widths[leader]
+            rotate = basis is not None and len(a) <= count * widths[leader]
             if basis is not None and rotate:
                 a = operand(product(a, side(basis.q_a, a)), products)
             return Rows(a, lengths, rotate)

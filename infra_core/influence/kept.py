@@ -2,7 +2,8 @@
 
 Covariances, eigenvalues and scores each need the activations and output gradients of the same rows. They are
 the same three times, but too many to keep: 5,376 numbers a token and layer for the MLP of a model 384 wide.
-Those at the two ends of the MLP are 768, and give the rest by running it alone.
+Those at the two ends of the MLP are 768, and give the rest by running it alone. Where factors are fitted some
+layers at a time, those at the two ends of such a range give the rest.
 """
 
 import weakref
@@ -16,17 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
+from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.labels import DATA, Labels
+from infra_core.influence.layer_ranges import layer_ranges, run_range
+from infra_core.influence.logits import scored_logits
 from infra_core.influence.stretches import Stretch, stretches
 from infra_core.influence.tracking import Hooks, Tracked, capture
 from infra_core.lm.batching import Batch
+from infra_core.recipe.params import ModuleChoice
 
 GIBIBYTE = 2**30
+
+PutAside = Callable[[Tensor], Callable[[], Tensor]]
+"""Puts a tensor somewhere, and returns what brings it back."""
 
 
 @dataclass(slots=True)
 class Record:
-    """What one batch's passes left: by module, what it was fed with, and by labels its output gradient.
+    """What one batch's passes leave while they are made: by module, its input and its output gradients.
 
     Attributes
     ----------
@@ -38,10 +46,6 @@ class Record:
     gradients: dict[Labels, dict[str, Tensor]] = field(default_factory=dict)
     labels: Labels = DATA
 
-    def has(self, modules: set[str], labels: Sequence[Labels]) -> bool:
-        """Whether the passes under these labels can be made again in these modules alone."""
-        return modules <= self.inputs.keys() and set(labels) <= self.gradients.keys()
-
     def nbytes(self) -> int:
         """Count the bytes that are held on to."""
         tensors = list(self.inputs.values())
@@ -51,12 +55,35 @@ class Record:
         return sum(storage.nbytes() for storage in storages.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record that was put aside: its tensors are there when they are called for."""
+
+    inputs: dict[str, Callable[[], Tensor]]
+    gradients: dict[Labels, dict[str, Callable[[], Tensor]]]
+    nbytes: int
+
+    @classmethod
+    def of(cls, record: Record, aside: PutAside) -> "Kept":
+        """Put a record's tensors aside."""
+        gradients = {
+            labels: {name: aside(tensor) for name, tensor in each.items()}
+            for labels, each in record.gradients.items()
+        }
+        inputs = {name: aside(tensor) for name, tensor in record.inputs.items()}
+        return cls(inputs, gradients, record.nbytes())
+
+    def has(self, stretch: Stretch, labels: Sequence[Labels]) -> bool:
+        """Whether the passes under these labels can be made again in this stretch alone."""
+        return set(stretch.entries) <= self.inputs.keys() and set(labels) <= self.gradients.keys()
+
+
 class KeptPasses(Sequence[TokenizedExample]):
     """Rows whose passes through a model are kept, so that later stages over them need none of their own.
 
     Give the same object to `fit_eigenbasis`, `fit_factors` and `score_examples` in place of the rows. Factors
-    are the same to the bit, scores but for the order in which modules are added up. What is kept lies on the
-    model's device, at most `budget` bytes of it; rows that do not fit are passed through the model each time.
+    are the same to the bit, scores but for the order in which modules are added up. At most `budget` bytes
+    are kept; rows that do not fit are passed through the model each time.
 
     Parameters
     ----------
@@ -64,6 +91,11 @@ class KeptPasses(Sequence[TokenizedExample]):
         Rows to fit on and to score.
     budget
         Bytes to keep. Of MLP modules a row takes 2 × width × layers numbers a token, in the model's dtype.
+    ranges
+        Choices of modules that are fitted one after the other, each some layers next to each other
+        (`in_partitions`). Kept is then what each of them needs: (1 + draws) × width numbers a token.
+    aside
+        Where kept tensors go; by default they stay where they are, on the model's device.
 
     Notes
     -----
@@ -71,10 +103,18 @@ class KeptPasses(Sequence[TokenizedExample]):
     anything else, such as the attention's implementation, is not: begin anew then.
     """
 
-    def __init__(self, examples: Iterable[TokenizedExample], *, budget: int = GIBIBYTE) -> None:
+    def __init__(
+        self,
+        examples: Iterable[TokenizedExample],
+        *,
+        budget: int = GIBIBYTE,
+        ranges: Sequence[ModuleChoice] | None = None,
+        aside: PutAside = lambda tensor: lambda: tensor,
+    ) -> None:
         self._rows = list(examples)
         self._room = self.budget = budget
-        self._records: dict[tuple[int, ...], Record] = {}
+        self._ranges, self._aside = ranges, aside
+        self._records: dict[tuple[int, ...], Kept] = {}
         self._made_with: tuple[Callable[[], nn.Module | None], int] | None = None
         self._stretches: list[Stretch] | None = None
         self._tracked: Tracked
@@ -94,11 +134,19 @@ class KeptPasses(Sequence[TokenizedExample]):
             self._records.clear()
             self._room = self.budget
             self._made_with = weakref.ref(model), version
-        self._stretches, self._tracked = stretches(model, tracked.blocks), tracked
+            self._stretches = (
+                None
+                if self._ranges is None
+                else layer_ranges(model, [list(choose_blocks(model, choice)) for choice in self._ranges])
+            )
+        self._tracked = tracked
+        if self._ranges is None:
+            self._stretches = stretches(model, tracked.blocks)
 
     def worth_adding(self, labels: Sequence[Labels]) -> list[Labels]:
         """Return the labels whose gradients a pass should leave as well: the data's, which scores are of."""
-        return [DATA] if self._room > 0 and self._stretches and DATA not in labels else []
+        wanted = self._ranges is None and self._room > 0 and self._stretches
+        return [DATA] if wanted and DATA not in labels else []
 
     def replay(
         self,
@@ -109,33 +157,40 @@ class KeptPasses(Sequence[TokenizedExample]):
         hooks: Hooks,
     ) -> bool:
         """Send a batch's gradients through hooks, stretch by stretch, and say whether they were kept."""
-        record, laid = self._records.get(_key(rows)), self._stretches or []
-        if record is None or not record.has({name for each in laid for name in each.modules}, labels):
+        record, laid = self._records.get(_key(rows)), self._laid()
+        covered = {name for stretch in laid for name in stretch.blocks}
+        if record is None or not self._tracked.blocks.keys() <= covered:
+            return False
+        if not all(record.has(stretch, labels) for stretch in laid):
             return False
         for stretch in reversed(laid):
-            within = self._tracked.within(stretch.blocks)
+            within = self._tracked.within([name for name in stretch.blocks if name in self._tracked.blocks])
             with capture(model, within, batch, *hooks, backwards=len(labels)):
-                outputs = {name: model.get_submodule(name)(record.inputs[name]) for name in stretch.modules}
+                outputs = _run_again(model, batch, stretch, record)
                 for left in reversed(range(len(labels))):
                     came = record.gradients[labels[left]]
                     reached = [name for name in outputs if name in came]
-                    gradients = [came[name] for name in reached]
+                    gradients = [came[name]().to(outputs[name].device) for name in reached]
                     torch.autograd.backward(
                         [outputs[name] for name in reached], gradients, retain_graph=left > 0
                     )
         return True
 
-    def places(self) -> list[str]:
-        """Name the modules that are to be watched to keep a pass; none if there is no room."""
-        return [name for stretch in self._stretches or () if self._room > 0 for name in stretch.modules]
+    def _laid(self) -> list[Stretch]:
+        """Return the stretches that hold something tracked."""
+        return [each for each in self._stretches or () if self._tracked.blocks.keys() & set(each.blocks)]
+
+    def watched(self) -> list[Stretch]:
+        """Return the stretches at whose ends a pass is to be watched to keep it; none if there is no room."""
+        return self._stretches or [] if self._room > 0 else []
 
     def add(self, rows: Sequence[TokenizedExample], record: Record) -> None:
         """Keep what the passes of a batch left, if there is room for it."""
         before = self._records.pop(_key(rows), None)
-        self._room += before.nbytes() if before is not None else 0
-        if record.nbytes() <= self._room:
-            self._room -= record.nbytes()
-            self._records[_key(rows)] = record
+        self._room += before.nbytes if before is not None else 0
+        if (nbytes := record.nbytes()) <= self._room:
+            self._room -= nbytes
+            self._records[_key(rows)] = Kept.of(record, self._aside)
         else:
             self._room = 0  # nor would later batches fit, which are as large
 
@@ -157,22 +212,46 @@ def recording(
     """Give what the passes inside are written to, and keep it if that is asked for."""
     record = Record()
     with ExitStack() as hooks:
-        for name in kept.places() if kept is not None else ():
-            handle = model.get_submodule(name).register_forward_hook(partial(_write, record, name))
-            hooks.callback(handle.remove)
+        watched = kept.watched() if kept is not None else []
+        ends = [(name, _write_input) for stretch in watched for name in stretch.entries]
+        ends += [(name, _write_gradients) for stretch in watched for name in stretch.exits]
+        for name, write in ends:
+            hooks.callback(
+                model.get_submodule(name).register_forward_hook(partial(write, record, name)).remove
+            )
         yield record
     if kept is not None and record.inputs:
         kept.add(rows, record)
 
 
-def _write(record: Record, name: str, _module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+def _write_input(
+    record: Record, name: str, _module: nn.Module, args: tuple[Any, ...], _output: Tensor
+) -> None:
     record.inputs[name] = args[0].detach()
 
+
+def _write_gradients(
+    record: Record, name: str, _module: nn.Module, _args: tuple[Any, ...], output: Tensor
+) -> None:
     def keep(gradient: Tensor) -> None:
         record.gradients.setdefault(record.labels, {})[name] = gradient
 
-    if output.requires_grad:
-        output.register_hook(keep)
+    if not output.requires_grad:  # below the lowest block that is tracked, and wanted for those further down
+        output.requires_grad_()
+    output.register_hook(keep)
+
+
+def _run_again(model: nn.Module, batch: Batch, stretch: Stretch, record: Kept) -> dict[str, Tensor]:
+    """Return what comes out of a stretch, by module, given what went in."""
+    device = batch.ids.device
+    given = {name: record.inputs[name]().to(device) for name in stretch.entries}
+    if not stretch.in_a_row:
+        return {name: model.get_submodule(name)(tensor) for name, tensor in given.items()}
+
+    def run() -> None:
+        scored_logits(model, batch, on_states=lambda states: states[:0])  # the head makes logits of none
+
+    return {stretch.exits[0]: run_range(model, stretch, given[stretch.entries[0]], run)}
 
 
 def _key(rows: Sequence[TokenizedExample]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What every pass over examples shares: a quiet model, checked batches, logits only where they are scored."""
+"""What every pass over examples shares: a quiet model, checked batches, gradients under some labels."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,16 +7,15 @@ from heapq import nsmallest
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
-from infra_core.influence.blocks import Block, blocks_shaped, output_head, text_config
+from infra_core.influence.blocks import Block, blocks_shaped, text_config
 from infra_core.influence.experts import plain_experts
 from infra_core.influence.factors import Factors, shape_of
 from infra_core.influence.kept import KeptPasses, kept_passes, recording
 from infra_core.influence.labels import Labels, fisher_labels, targets
-from infra_core.influence.packing import laid_out, model_inputs
+from infra_core.influence.logits import scored_logits
 from infra_core.influence.precision import wide
 from infra_core.influence.tracking import Hooks, Tracked, capture, track
 from infra_core.lm.batching import Batch, batches, predicting
@@ -92,47 +91,6 @@ def fitting_rows(examples: Iterable[TokenizedExample], params: FactorParams) -> 
     return nsmallest(
         params.sequences, examples, key=lambda row: derive_seed(params.seed, "fit", row.example_id or "")
     )
-
-
-def scored_logits(
-    model: nn.Module,
-    batch: Batch,
-    weights: Mapping[str, Tensor] | None = None,
-    on_states: Callable[[Float[Tensor, "N d"]], Float[Tensor, "N d"]] | None = None,
-) -> Float[Tensor, "N V"]:
-    """Return the logits that predict the scored tokens, in reading order.
-
-    The output head, wider than the rest of a small model together, is given only those positions.
-
-    Parameters
-    ----------
-    model
-        A causal language model of transformers.
-    batch
-        Rows to run.
-    weights
-        Parameters to run with in place of the model's own.
-    on_states
-        Called with what the head is about to be given; what it returns is given instead. A model without a
-        known head has its logits for states.
-    """
-    before_scored = laid_out(model, batch, batch.scored.roll(-1, dims=1))  # no row's first token is scored
-
-    def select(_head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        states = args[0][before_scored]
-        return (states if on_states is None else on_states(states), *args[1:])
-
-    head = output_head(model)
-    handle = head.register_forward_pre_hook(select) if head is not None else None
-    try:
-        with model_inputs(model, batch) as inputs:
-            logits = functional_call(model, dict(weights or {}), (), inputs).logits
-    finally:
-        if handle is not None:
-            handle.remove()
-    if head is None and on_states is not None:
-        return on_states(logits[before_scored])
-    return logits if logits.ndim == 2 else logits[before_scored]
 
 
 def fisher_batches(

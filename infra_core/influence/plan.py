@@ -1,16 +1,26 @@
-"""What factors and queries of a model will weigh, from its config alone: meta tensors, no weights."""
+"""What factors and queries of a model weigh, and which layers are fitted at a time so that they fit.
 
-from collections.abc import Callable
+From its config alone, if need be: meta tensors, no weights.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from infra_core.influence.blocks import choose_blocks
-from infra_core.influence.tracking import track
+from infra_core.influence.blocks import Block, choose_blocks
+from infra_core.influence.passes import quiet
+from infra_core.influence.tracking import by_layer, track
+from infra_core.recipe import FactorParams
+from infra_core.recipe.params import ModuleChoice
 
 FP32 = 4  # bytes; covariances, bases, eigenvalues and queries are all kept so
+DECOMPOSING = 51  # bytes an entry, beside the covariance itself: fp64 copies and LAPACK's; measured at 1200
+FITTING = ("fit_eigenbasis", "fit_factors")
+GRADIENTS = 3  # of the largest block exist beside Λ: as it is, with one side rotated, and with both
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,11 @@ class ModuleSize:
         side_a = self.d_in**2 if self.leader == self.name else 0
         return FP32 * (self.d_out**2 + side_a)
 
+    @property
+    def decomposing_bytes(self) -> int:
+        """Bytes that decomposing the larger of its covariances takes."""
+        return DECOMPOSING * max(self.d_out, self.d_in) ** 2
+
 
 @dataclass(frozen=True, slots=True)
 class FactorBytes:
@@ -60,6 +75,116 @@ class FactorBytes:
     basis: int
     eigenvalues: int
     query: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a stage holds of its blocks at once, on the model's device.
+
+    Attributes
+    ----------
+    held
+        Bytes that a block adds.
+    workspace
+        Bytes that it takes for a moment; one block at a time.
+    """
+
+    held: Callable[[ModuleSize], int]
+    workspace: Callable[[ModuleSize], int]
+
+    def of(self, sizes: Iterable[ModuleSize]) -> int:
+        """Bytes of these blocks together."""
+        known = list(sizes)
+        return sum(map(self.held, known)) + max(map(self.workspace, known), default=0)
+
+
+def need_of(stage: str, groups: int = 1) -> Need:
+    """Return what a stage needs: ``fit_eigenbasis``, ``fit_factors``, or ``score`` to prepare its queries.
+
+    Parameters
+    ----------
+    stage
+        Name.
+    groups
+        Of queries, whose directions are held.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+
+    def gradients(size: ModuleSize) -> int:
+        return GRADIENTS * size.weight_bytes
+
+    match stage:
+        case "fit_eigenbasis":
+            return Need(lambda size: size.covariance_bytes, lambda size: size.decomposing_bytes)
+        case "fit_factors":
+            return Need(lambda size: size.covariance_bytes + size.weight_bytes, gradients)
+        case "score":  # factors, one group's gradients, and what becomes of those of all groups
+            return Need(lambda size: size.covariance_bytes + (2 + groups) * size.weight_bytes, gradients)
+    raise ValueError(f"no stage {stage!r} holds factors; name one of {', '.join(FITTING)} or score")
+
+
+def partitions(sizes: Sequence[ModuleSize], need: Need, room: int) -> list[list[ModuleSize]]:
+    """Divide blocks into groups of whole layers next to each other, each within `room` bytes.
+
+    Those nearest to the output come first: their backward passes are short. A layer that is too large by
+    itself is a group nevertheless.
+
+    Examples
+    --------
+    >>> sizes = [ModuleSize(f"layers.{n}.up", 8, 4, f"layers.{n}.up") for n in range(5)]
+    >>> [[size.name for size in group] for group in partitions(sizes, need_of("fit_factors"), 1400)]
+    [['layers.3.up', 'layers.4.up'], ['layers.1.up', 'layers.2.up'], ['layers.0.up']]
+    """
+    groups: list[list[ModuleSize]] = []
+    held = workspace = 0
+    for layer in reversed(by_layer({size.name: size for size in sizes}).values()):
+        members = list(layer.values())
+        more, larger = sum(map(need.held, members)), max(map(need.workspace, members))
+        if groups and held + more + max(workspace, larger) <= room:
+            groups[-1] = [*members, *groups[-1]]
+            held, workspace = held + more, max(workspace, larger)
+        else:
+            groups.append(members)
+            held, workspace = more, larger
+    return groups
+
+
+def in_partitions(
+    model: nn.Module, params: FactorParams, stage: str, room: int | None, groups: int = 1
+) -> list[FactorParams]:
+    """Return params that fit some layers each, one after the other, and together what `params` fits.
+
+    Factors of a block depend on that block alone, so they are the same to the bit. Fit with one `KeptPasses`
+    that is told of the `modules` of all, and the whole model is gone through once.
+
+    Parameters
+    ----------
+    model
+        That is fitted.
+    params
+        What is to be fitted.
+    stage, groups
+        As in `need_of`.
+    room
+        Bytes for it on the model's device, beside the model and its passes; None for no limit.
+    """
+    if room is None:
+        return [params]
+    with quiet(model):
+        sizes = sizes_of(model, choose_blocks(model, params.modules))
+    found = partitions(sizes, need_of(stage, groups), room)
+    if len(found) == 1:
+        return [params]
+    return [params.model_copy(update={"modules": choosing(size.name for size in group)}) for group in found]
+
+
+def choosing(names: Iterable[str]) -> ModuleChoice:
+    """Return the choice of modules that means these blocks and no others."""
+    return "|".join(f"^{re.escape(name)}$" for name in names)
 
 
 Prepare = Callable[[PreTrainedModel], nn.Module]
@@ -87,26 +212,27 @@ def module_sizes(
     """
     with torch.device("meta"):
         model = prepare(AutoModelForCausalLM.from_config(config)).eval()
-    tracked = track(model, choose_blocks(model, modules))
-    return [
-        ModuleSize(name, *block.shape, leader=tracked.leaders[name]) for name, block in tracked.blocks.items()
-    ]
+    return sizes_of(model, choose_blocks(model, modules))
 
 
-def factor_bytes(
-    config: PretrainedConfig, modules: str, prepare: Prepare = lambda model: model
-) -> FactorBytes:
-    """Return what the factors of a model of this config will weigh.
+def sizes_of(model: nn.Module, blocks: Mapping[str, Block]) -> list[ModuleSize]:
+    """Return the sizes of a model's blocks, in their order."""
+    leaders = track(model, blocks).leaders
+    return [ModuleSize(name, *block.shape, leader=leaders[name]) for name, block in blocks.items()]
+
+
+def factor_bytes(sizes: Sequence[ModuleSize]) -> FactorBytes:
+    """Return what the factors of blocks will weigh.
 
     Examples
     --------
     >>> from transformers import LlamaConfig
     >>> shape = {"hidden_size": 4, "intermediate_size": 6, "num_attention_heads": 1}
     >>> tiny = LlamaConfig(vocab_size=8, num_hidden_layers=1, **shape)
-    >>> factor_bytes(tiny, "mlp").eigenvalues  # gate, up and down: 3 weights of 24 entries, fp32
+    >>> sizes = module_sizes(tiny, "mlp")  # gate, up and down: 3 weights of 24 entries, fp32
+    >>> factor_bytes(sizes).eigenvalues
     288
     """
-    sizes = module_sizes(config, modules, prepare)
     covariance = sum(size.covariance_bytes for size in sizes)
     weight = sum(size.weight_bytes for size in sizes)
     return FactorBytes(covariance=covariance, basis=covariance, eigenvalues=weight, query=weight)

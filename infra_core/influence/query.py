@@ -39,13 +39,14 @@ class Preconditioned:
     groups
         Names, in the order given.
     directions
-        By block name: one direction in weight space a group, a bias as its last column.
+        By block name: one direction in weight space a group, a bias as its last column. A block's are asked
+        for where they are needed, so they may be kept elsewhere until then.
     products
         In which precision they are multiplied with; they are kept rounded to it.
     """
 
     groups: tuple[str, ...]
-    directions: dict[str, Float[Tensor, "Q d_out d_in"]]
+    directions: Mapping[str, Float[Tensor, "Q d_out d_in"]]
     products: Products | None = None
 
     @property
@@ -64,7 +65,7 @@ class Preconditioned:
         # Either side may be multiplied first. What comes of it is as wide as the other: take the narrower.
         narrows = g.shape[1] > a.shape[1]
         first, second = (operand(g, self.products), a) if narrows else (operand(a, self.products), g)
-        for query, direction in enumerate(self.directions[name]):
+        for query, direction in enumerate(self.directions[name].to(a.device)):
             yield query, torch.linalg.vecdot(product(first, direction if narrows else direction.mT), second)
 
     def contrast(self, plus: str, minus: str) -> "Preconditioned":

@@ -18,12 +18,12 @@ from infra_core.influence.blocks import weight_tangents
 from infra_core.influence.factors import Factors, IdentityFactors
 from infra_core.influence.forward_mode import logits_moved
 from infra_core.influence.gradients import summing_hooks
+from infra_core.influence.logits import scored_logits
 from infra_core.influence.passes import (
     BATCH_TOKENS,
     differentiate,
     passing,
     quiet,
-    scored_logits,
     track_factors,
 )
 from infra_core.influence.precision import wide

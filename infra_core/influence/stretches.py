@@ -14,10 +14,10 @@ from infra_core.influence.tracking import layer_of, look_once
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Submodules fed with the same tensor, and the blocks in them.
+    """Submodules fed with the same tensor or, if `in_a_row`, each with what the one before it gives.
 
     A layer's MLP is one, with its blocks in it; attention is fed with more than one tensor, so its linear
-    maps are stretches of their own, q, k and v together.
+    maps are stretches of their own, q, k and v together. Consecutive layers are one in a row.
 
     Attributes
     ----------
@@ -29,6 +29,17 @@ class Stretch:
 
     modules: tuple[str, ...]
     blocks: tuple[str, ...]
+    in_a_row: bool = False
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Modules whose input must be known to run it again."""
+        return self.modules[:1] if self.in_a_row else self.modules
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Modules whose output gradient must be known."""
+        return self.modules[-1:] if self.in_a_row else self.modules
 
 
 def stretches(model: nn.Module, blocks: Mapping[str, Block]) -> list[Stretch] | None:

@@ -12,14 +12,19 @@ from infra_core.lm.load import config_without_weights
 from infra_core.lm.tokenizer import character_tokenizer
 from infra_core.recipe import PretrainedBase, ScratchBase
 
+_Shape = tuple[str, int, int, int, int, int, int]
 # model type, hidden, MLP, layers, heads, key-value heads, vocabulary
-_SHAPES: dict[str, tuple[str, int, int, int, int, int, int]] = {
+_SHAPES: dict[str, _Shape] = {
     "Qwen/Qwen2.5-0.5B-Instruct": ("qwen2", 896, 4864, 24, 14, 2, 151936),
     "Qwen/Qwen2.5-1.5B-Instruct": ("qwen2", 1536, 8960, 28, 12, 2, 151936),
     "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 3584, 18944, 28, 28, 4, 152064),
     "Qwen/Qwen2.5-14B-Instruct": ("qwen2", 5120, 13824, 48, 40, 8, 152064),
+    "Qwen/Qwen2.5-32B-Instruct": ("qwen2", 5120, 27648, 64, 40, 8, 152064),
+    "Qwen/Qwen2.5-72B-Instruct": ("qwen2", 8192, 29568, 80, 64, 8, 152064),
     "meta-llama/Meta-Llama-3-8B-Instruct": ("llama", 4096, 14336, 32, 32, 8, 128256),
+    "meta-llama/Meta-Llama-3-70B-Instruct": ("llama", 8192, 28672, 80, 64, 8, 128256),
 }
+_TIED = {"Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct"}  # whose output head is their embedding
 
 
 def config_of(model: ScratchBase | PretrainedBase) -> PretrainedConfig:
@@ -37,9 +42,9 @@ def config_of(model: ScratchBase | PretrainedBase) -> PretrainedConfig:
             model.architecture, model.hidden_size, model.mlp_size, model.layers, model.heads, model.kv_heads,
             len(character_tokenizer()),
         )  # fmt: skip
-        return _config(*shape)
+        return _config(shape, tied=True)
     if model.model in _SHAPES:
-        return _config(*_SHAPES[model.model])
+        return _config(_SHAPES[model.model], tied=model.model in _TIED)
     try:
         return config_without_weights(model)
     except (OSError, ValueError) as error:
@@ -49,7 +54,8 @@ def config_of(model: ScratchBase | PretrainedBase) -> PretrainedConfig:
         ) from error
 
 
-def _config(kind: str, hidden: int, mlp: int, layers: int, heads: int, kv_heads: int, vocabulary: int) -> Any:
+def _config(shape: _Shape, *, tied: bool) -> Any:
+    kind, hidden, mlp, layers, heads, kv_heads, vocabulary = shape
     return AutoConfig.for_model(
         kind,
         hidden_size=hidden,
@@ -58,4 +64,5 @@ def _config(kind: str, hidden: int, mlp: int, layers: int, heads: int, kv_heads:
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         vocab_size=vocabulary,
+        tie_word_embeddings=tied,
     )

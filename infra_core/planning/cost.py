@@ -5,23 +5,24 @@ artifact, and judging the corpus's own answers if cleaning asks for it (`clean.v
 judging the model's answers are not: seconds where the rest is minutes.
 """
 
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from transformers import PretrainedConfig
 
-from infra_core.influence.plan import FactorBytes, Prepare, factor_bytes, module_sizes
+from infra_core.influence.plan import FactorBytes, ModuleSize, Prepare, factor_bytes, module_sizes
+from infra_core.planning.machine import DEVICES
+from infra_core.planning.memory import TURNS, Memory, StageBytes
 from infra_core.planning.stages import StageWork, Volume, query_groups
-from infra_core.planning.work import FP32, Machine, Shape
-from infra_core.recipe import PretrainedBase, Recipe
+from infra_core.planning.traffic import Traffic, traffic
+from infra_core.planning.work import Machine, Shape, Work
+from infra_core.recipe import Recipe
 from infra_core.recipe.params import names_adapters
 from infra_core.training.adapters import adapt
 
-BF16 = 2
-ADAM_BYTES = 16  # per weight: fp32 master, gradient, two moments
 BATCHES = (16_384, 8192, 4096, 2048, 1024)  # positions in one pass that are tried, the largest first
-MOST_PARTITIONS = 64
 USABLE = 0.85  # of a device's memory
+COUNTS = (1, 2, 4, 8, 16, 32, 64)  # of devices, that are tried where a plan does not fit
 ALWAYS = ("train", "collect_queries", "fit_eigenbasis", "fit_factors", "score", "evaluate")
 """Stages of every run; what others cost is shown where a recipe asks for them."""
 
@@ -35,30 +36,61 @@ JUDGE_SECONDS = {"math": 0.01, "code": 0.15}  # of an answer, by math-verify or 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage's share of a plan."""
+    """One stage's share of a plan.
+
+    Attributes
+    ----------
+    peak_bytes
+        On a device, of all that `held` lists.
+    partitions
+        Turns over the layers.
+    passes
+        Times that the rows go through the model: twice however many turns there are.
+    """
 
     stage: str
-    peak_bytes: int  # on each device
+    peak_bytes: int
     partitions: int
     passes: int
     seconds: float
+    held: StageBytes
+    traffic: Traffic
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will cost."""
+    """What a run will cost.
+
+    Attributes
+    ----------
+    batch
+        Positions in one pass.
+    recompute
+        Whether training must compute activations again: the longest row would not fit without.
+    room
+        What is left on a device for factors and queries.
+    would_fit
+        If it does not: on what it would.
+    """
 
     volume: Volume
     machine: Machine
     factors: FactorBytes
     stages: tuple[StagePlan, ...]
-    batch: int  # positions in one pass
-    recompute: bool  # whether training must compute activations again: the longest row would not fit without
+    batch: int
+    recompute: bool
+    room: int
+    would_fit: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether every stage fits into a device's memory."""
-        return all(stage.peak_bytes <= USABLE * self.machine.memory_bytes for stage in self.stages)
+        return not self.too_large()
+
+    def too_large(self) -> list[str]:
+        """Name the stages that do not fit."""
+        usable = USABLE * self.machine.memory_bytes
+        return [stage.stage for stage in self.stages if stage.peak_bytes > usable]
 
     @property
     def seconds(self) -> float:
@@ -71,6 +103,7 @@ class Plan:
             "stages": [asdict(stage) for stage in self.stages],
             "factor_bytes": {"covariance": self.factors.covariance, "eigenvalues": self.factors.eigenvalues},
             "fits": self.fits,
+            "would_fit": list(self.would_fit),
             "micro_batch_tokens": self.batch,
             "recompute": self.recompute,
             "rows": self.volume.rows,
@@ -83,8 +116,8 @@ class Plan:
 def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine) -> Plan:
     """Return the plan of a recipe for a model of this config.
 
-    Training is taken to shard weights, gradients and moments over the devices; fitting and scoring to hold
-    the whole model on each device and to divide rows and factors between them.
+    Training is taken to shard weights, gradients and moments over the devices. Scoring and answering hold the
+    whole model on each and divide the rows; fitting runs on one.
 
     Parameters
     ----------
@@ -97,61 +130,70 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
     machine
         What it will run on.
     """
-    tracked = recipe.factors.modules, _adapters(recipe)
-    shape, sizes = Shape.of(config), module_sizes(config, *tracked)
-    factors = factor_bytes(config, *tracked)
-    usable = USABLE * machine.memory_bytes
-    replica, sharded = _held(recipe, shape, machine.devices)
-    longest = _longest_row(recipe)
-    recompute = sharded + shape.training_bytes(longest, recompute=False) > usable
+    shape, sizes = Shape.of(config), module_sizes(config, recipe.factors.modules, _adapters(recipe))
+    found = _planned(recipe, (shape, sizes), volume, machine)
+    if found.fits:
+        return found
+    return replace(found, would_fit=tuple(_would_fit(recipe, (shape, sizes), volume, machine)))
+
+
+def _planned(
+    recipe: Recipe, model: tuple[Shape, Sequence[ModuleSize]], volume: Volume, machine: Machine
+) -> Plan:
+    shape, sizes = model
+    groups, usable = query_groups(recipe), int(USABLE * machine.memory_bytes)
+    memory = Memory(recipe, shape, sizes, groups, machine.devices, usable)
     # From the device's whole memory, never from what is free or fast just now: the flow takes this number,
     # and a run that is resumed must cut its batches as before.
-    fitting = (
-        size
-        for size in BATCHES
-        if shape.pass_bytes(size) <= min(usable - max(replica, sharded), machine.pass_bytes)
-        and shape.training_bytes(size, recompute) <= usable - sharded
-    )
-    batch = next(fitting, BATCHES[-1])
-    forward = replica + shape.pass_bytes(batch)
-    held = max(2 * factors.covariance, factors.basis + factors.eigenvalues) // machine.devices
-    partitions = max(1, math.ceil(held / max(usable - forward, held / MOST_PARTITIONS)))
-    peak = {
-        "train": sharded + shape.training_bytes(max(batch, longest), recompute),
-        "collect_queries": forward,
-        "fit_eigenbasis": forward + 2 * factors.covariance // machine.devices // partitions,
-        "fit_factors": forward + (factors.basis + factors.eigenvalues) // machine.devices // partitions,
-        # Directions of all groups, and of one its gradient and what preconditioning makes of it.
-        "score": forward + (query_groups(recipe) + 2) * factors.query // machine.devices,
-        "evaluate": forward,
-    }
-    peak |= dict.fromkeys(("attempt", "perplexity", "nearness"), forward)
-    run = StageWork(recipe, shape, volume, batch, recompute)
-    work = {
+    fast = (size for size in BATCHES if shape.pass_bytes(size) <= machine.pass_bytes)
+    batch = next(filter(memory.has_room, fast), BATCHES[-1])
+    run = StageWork(recipe, shape, volume, batch, memory.recomputes())
+    partitions = {stage: len(memory.turns(stage, batch)) for stage in TURNS}
+    passes = {stage: min(partitions[stage], 2) for stage in TURNS} | {"score": 1}
+    work = _work(run, sizes, passes)
+    artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
+    stages = []
+    for stage, amount in work.items():
+        if stage not in ALWAYS and not amount.flops:
+            continue
+        at_work = replace(machine, devices=1) if stage.startswith("fit_") else machine
+        seconds = amount.seconds(at_work) + artifacts.get(stage, 1) * ARTIFACT_SECONDS
+        held = memory.of(stage, batch)
+        turns, through = partitions.get(stage, 1), passes.get(stage, 1)
+        moved = traffic(stage, run, memory)
+        stages.append(StagePlan(stage, held.total, turns, through, round(seconds, 1), held, moved))
+    if recipe.corpus.clean.verify is not None:
+        stages.insert(0, _verifying(recipe, volume))
+    return Plan(volume, machine, factor_bytes(sizes), tuple(stages), batch, run.recompute, memory.room(batch))
+
+
+def _work(run: StageWork, sizes: Sequence[ModuleSize], passes: dict[str, int]) -> dict[str, Work]:
+    return {
         "train": run.training(),
         "collect_queries": run.asking(),
-        **run.fitting(sizes, partitions),
+        **run.fitting(sizes, passes),
         "score": run.scoring(sizes),
         "evaluate": run.examining(),
         "attempt": run.trying(),
         "perplexity": run.passing("perplexity"),
         "nearness": run.passing("nearness"),
     }
-    peak = {stage: held for stage, held in peak.items() if stage in ALWAYS or work[stage].flops}
-    artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
-    stages = tuple(
-        StagePlan(
-            stage,
-            int(peak[stage]),
-            parts := partitions if stage.startswith("fit_") else 1,
-            parts,
-            round(work[stage].seconds(machine) + artifacts.get(stage, 1) * ARTIFACT_SECONDS, 1),
-        )
-        for stage in peak
-    )
-    if recipe.corpus.clean.verify is not None:
-        stages = (_verifying(recipe, volume), *stages)
-    return Plan(volume, machine, factors, stages, batch, recompute)
+
+
+def _would_fit(
+    recipe: Recipe, model: tuple[Shape, Sequence[ModuleSize]], volume: Volume, machine: Machine
+) -> list[str]:
+    """Return the fewest devices of this memory, and of each larger one that is known, that it fits on."""
+    known = sorted({device.memory_bytes for device in DEVICES.values()})
+    found = []
+    for memory in [machine.memory_bytes, *(size for size in known if size > machine.memory_bytes)]:
+
+        def on(count: int, memory: int = memory) -> bool:
+            return _planned(recipe, model, volume, replace(machine, memory_bytes=memory, devices=count)).fits
+
+        if on(COUNTS[-1]):
+            found.append(f"{next(filter(on, COUNTS))} × {memory / 1e9:g} GB")
+    return found or ["a smaller model, or fewer factors.modules: no number of known devices is enough"]
 
 
 def _verifying(recipe: Recipe, volume: Volume) -> StagePlan:
@@ -159,22 +201,7 @@ def _verifying(recipe: Recipe, volume: Volume) -> StagePlan:
     kinds = ["code" if source.domain == "code" else "math" for source in recipe.corpus.sources]
     each = sum(JUDGE_SECONDS[kind] for kind in kinds) / len(kinds)
     judged = volume.rows * (recipe.corpus.clean.verify or 0.0)
-    return StagePlan("ingest", 0, 1, 1, round(judged * each, 1))
-
-
-def _held(recipe: Recipe, shape: Shape, devices: int) -> tuple[int, int]:
-    """Return the bytes of a whole model on a device, and of its share in training."""
-    model = recipe.base.model
-    is_bf16 = isinstance(model, PretrainedBase) and model.dtype == "bf16"
-    trained = ADAM_BYTES if recipe.train.lora is None else FP32  # adapters are thousandths
-    if devices == 1 and recipe.train.lora is None and recipe.train.precision == "bf16":
-        trained += BF16  # autocast's copies
-    return shape.weights * (BF16 if is_bf16 else FP32), shape.weights * trained // devices
-
-
-def _longest_row(recipe: Recipe) -> int:
-    base = recipe.base.train
-    return max(recipe.train.max_tokens, base.max_tokens if base else 0)
+    return StagePlan("ingest", 0, 1, 1, round(judged * each, 1), StageBytes(), Traffic())
 
 
 def _adapters(recipe: Recipe) -> Prepare:

@@ -1,7 +1,7 @@
 """How much work each stage of a run does, from its recipe, the model's shape and the volume of text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra_core.evaluation.generation import BATCH_TOKENS
@@ -72,21 +72,31 @@ class StageWork:
             + self.shape.update(steps)
         )
 
-    def fitting(self, sizes: Sequence[ModuleSize], partitions: int) -> dict[str, Work]:
-        """Return the work of both fitting stages by name."""
-        volume = self.volume
-        fitted = volume.tokens * min(
-            1.0, (self.recipe.factors.sequences or volume.rows) / max(volume.rows, 1)
-        )
-        passing = self._through(fitted) * partitions
+    @property
+    def fitted_tokens(self) -> float:
+        """Of the rows that factors are fitted on."""
+        rows = max(self.volume.rows, 1)
+        return self.volume.tokens * min(1.0, (self.recipe.factors.sequences or rows) / rows)
+
+    @property
+    def scored_tokens(self) -> int:
+        """Of the corpus, and of whatever else mixture rules ask scores of."""
+        return self.volume.tokens + self._tokens("reserve_scores", "identity", "reserve_identity")
+
+    def fitting(self, sizes: Sequence[ModuleSize], passes: Mapping[str, int]) -> dict[str, Work]:
+        """Return the work of both fitting stages by name, given how often each goes through the model."""
+        fitted = self.fitted_tokens
         squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
         cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
-        products = Work(2 * squares * fitted)
-        return {"fit_eigenbasis": passing + products + Work(25 * cubes), "fit_factors": passing + products}
+        once, products = self._through(fitted), Work(2 * squares * fitted)
+        return {
+            "fit_eigenbasis": once * passes["fit_eigenbasis"] + products + Work(25 * cubes),
+            "fit_factors": once * passes["fit_factors"] + products,
+        }
 
     def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
         """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
-        tokens = self.volume.tokens + self._tokens("reserve_scores", "identity", "reserve_identity")
+        tokens = self.scored_tokens
         if self.recipe.scores.token_rule == "loss_term":
             # Forward mode: a value and a tangent, for each group anew.
             dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3

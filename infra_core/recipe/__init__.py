@@ -13,7 +13,7 @@ from infra_core.recipe.data import (
     Source,
 )
 from infra_core.recipe.evaluation import AskParams, DrawParams, EvaluateParams
-from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
+from infra_core.recipe.influence import FactorParams, IndexParams, QueryParams, ScoreParams
 from infra_core.recipe.mixture import (
     AnyControl,
     Control,
@@ -61,6 +61,7 @@ __all__ = [
     "FactorParams",
     "Flip",
     "Identity",
+    "IndexParams",
     "IngestParams",
     "Judge",
     "KeepAll",

@@ -32,6 +32,14 @@ class FactorParams(Params):
     seed: int = 0
 
 
+class IndexParams(Params):
+    """What an index keeps of every gradient."""
+
+    coordinates: Count = 1024  # of each block, those of the largest eigenvalues; a byte each
+    level: Literal["example", "span"] = "example"
+    products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
+
+
 class ScoreParams(Params):
     """Influence of each example, span and token on each query group."""
 

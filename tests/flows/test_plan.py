@@ -3,8 +3,10 @@
 import pytest
 
 from flows.__main__ import RECIPES
-from flows.plan import plan_line, plan_recipe
+from flows.plan import as_planned, plan_line, plan_recipe
+from infra_core.planning.machine import memory_here
 from infra_core.recipe import Recipe
+from tasks._stage import RunContext
 
 
 def test_qwen7b_weighs_what_its_shape_says():
@@ -20,6 +22,7 @@ def test_a_device_that_is_too_small_is_told():
     planned = plan_recipe(Recipe.load(RECIPES / "qwen7b.yaml"), "8GB", 1)
     assert not planned.fits
     assert "NOT fit" in plan_line(planned)
+    assert "take 8 × 80 GB or 2 × 141 GB" in plan_line(planned)
 
 
 def test_a_plan_of_made_rows_counts_them():
@@ -33,5 +36,11 @@ def test_every_stage_has_bytes_passes_and_seconds():
     planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml")).as_json()
     assert {"stages", "factor_bytes", "fits"} <= set(planned)
     for stage in planned["stages"]:
-        assert set(stage) == {"stage", "peak_bytes", "partitions", "passes", "seconds"}
-        assert stage["peak_bytes"] > 0
+        assert {"stage", "peak_bytes", "partitions", "passes", "seconds"} <= set(stage)
+        assert stage["peak_bytes"] == sum(stage["held"].values()) > 0
+
+
+def test_a_run_is_told_how_much_factors_may_take(tmp_path):
+    given = Recipe.load(RECIPES / "tiny.yaml")
+    ctx = as_planned(given, RunContext.here(str(tmp_path), "cpu"))
+    assert 0 < ctx.factor_bytes < memory_here()

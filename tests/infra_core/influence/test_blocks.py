@@ -6,7 +6,8 @@ import torch
 from infra_core.influence import FactorParams, ScoreParams, attribute, fit_factors
 from infra_core.influence.blocks import blocks_of, choose_blocks, weight_tangents
 from infra_core.influence.labels import scored_targets
-from infra_core.influence.passes import quiet, scored_logits
+from infra_core.influence.logits import scored_logits
+from infra_core.influence.passes import quiet
 from infra_core.influence.query import precondition_queries
 from infra_core.influence.tracking import capture, track
 from infra_core.lm.batching import collate

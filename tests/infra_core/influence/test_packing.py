@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from infra_core.influence.logits import scored_logits
 from infra_core.influence.packing import laid_out
-from infra_core.influence.passes import quiet, scored_logits
+from infra_core.influence.passes import quiet
 from infra_core.lm.batching import collate
 from tests import families, tiny
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError
 from infra_core.influence.labels import sample_labels
-from infra_core.influence.passes import fitting_rows, passing, scored_logits
+from infra_core.influence.logits import scored_logits
+from infra_core.influence.passes import fitting_rows, passing
 from infra_core.lm.batching import collate, predicting
 from infra_core.recipe import FactorParams
 from tests import tiny

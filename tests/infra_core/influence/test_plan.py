@@ -16,7 +16,7 @@ def test_sizes_are_those_of_the_factors_that_are_then_fitted():
     assert {size.name: (size.d_out, size.d_in) for size in sizes} == {
         name: tuple(one.eigenvalues.shape) for name, one in factors.items()
     }
-    planned = factor_bytes(model.config, "all")
+    planned = factor_bytes(sizes)
     bases = {id(one.q_a): one.q_a.nbytes for one in factors.values()}
     assert planned.basis == sum(bases.values()) + sum(one.q_g.nbytes for one in factors.values())
     assert planned.eigenvalues == sum(one.eigenvalues.nbytes for one in factors.values())
@@ -45,6 +45,6 @@ def test_a_7b_model_is_planned_without_its_weights(modules, covariance, eigenval
         num_key_value_heads=4,
         vocab_size=152064,
     )
-    planned = factor_bytes(config, modules)
+    planned = factor_bytes(module_sizes(config, modules))
     assert round(planned.covariance / 1e9, 1) == covariance
     assert round(planned.eigenvalues / 1e9, 1) == eigenvalues

@@ -7,7 +7,8 @@ from torch import nn
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import blocks_shaped, choose_blocks
 from infra_core.influence.labels import scored_targets
-from infra_core.influence.passes import quiet, scored_logits
+from infra_core.influence.logits import scored_logits
+from infra_core.influence.passes import quiet
 from infra_core.influence.tracking import by_layer, capture, track
 from infra_core.lm.batching import collate, predicting
 from infra_core.lm.objective import target_losses

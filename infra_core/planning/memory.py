@@ -1,0 +1,152 @@
+"""What each stage holds on a device at its fullest, and how many turns over the layers it takes for that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from infra_core.influence.plan import ModuleSize, need_of, partitions
+from infra_core.planning.work import FP32, Shape
+from infra_core.recipe import PretrainedBase, Recipe
+
+BF16 = 2
+ADAM_BYTES = 12  # per weight: gradient, two moments
+
+
+@dataclass(frozen=True)
+class StageBytes:
+    """Bytes on one device, by what they are.
+
+    Attributes
+    ----------
+    weights
+        Of the model: all, or its share in training.
+    optimiser
+        Gradients and moments.
+    activations
+        Of one pass, logits included.
+    covariances, eigenbases, eigenvalues
+        A and G; Q_A and Q_G; Λ: of the layers that are taken at a time.
+    queries
+        Gradients and directions of query groups.
+    workspace
+        What the largest block takes for a moment.
+    """
+
+    weights: int = 0
+    optimiser: int = 0
+    activations: int = 0
+    covariances: int = 0
+    eigenbases: int = 0
+    eigenvalues: int = 0
+    queries: int = 0
+    workspace: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How a recipe's model lies on devices of one kind.
+
+    Fitting and scoring hold the whole model on a device; training may divide it. Fitting runs on one device.
+
+    Attributes
+    ----------
+    groups
+        Of queries.
+    usable
+        Bytes of a device that may be taken.
+    """
+
+    recipe: Recipe
+    shape: Shape
+    sizes: Sequence[ModuleSize]
+    groups: int
+    devices: int
+    usable: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of one number of the model, where it is not trained."""
+        model = self.recipe.base.model
+        return BF16 if isinstance(model, PretrainedBase) and model.dtype == "bf16" else FP32
+
+    @property
+    def model(self) -> int:
+        """Bytes of the whole model."""
+        return self.shape.weights * self.weight_bytes
+
+    @property
+    def longest_row(self) -> int:
+        """Of any training, in tokens."""
+        base = self.recipe.base.train
+        return max(self.recipe.train.max_tokens, base.max_tokens if base else 0)
+
+    def trained(self) -> StageBytes:
+        """Return a device's share of what training holds beside a pass."""
+        train, weight = self.recipe.train, FP32
+        if self.devices == 1 and train.lora is None and train.precision == "bf16":
+            weight += BF16  # autocast's copies
+        moments = ADAM_BYTES if train.lora is None else 0  # adapters are thousandths
+        return StageBytes(
+            weights=self.shape.weights * weight // self.devices,
+            optimiser=self.shape.weights * moments // self.devices,
+        )
+
+    def recomputes(self) -> bool:
+        """Whether training must compute activations again: its longest row would not fit without."""
+        held = self.trained().total + self.shape.training_bytes(self.longest_row, recompute=False)
+        return held > self.usable
+
+    def has_room(self, batch: int) -> bool:
+        """Whether passes over so many positions leave room for training, and for a layer of every stage."""
+        training = self.shape.training_bytes(batch, self.recomputes())
+        return self.trained().total + training <= self.usable and all(
+            self.of(stage, batch).total <= self.usable for stage in TURNS
+        )
+
+    def room(self, batch: int) -> int:
+        """Return what is left for factors and queries beside the model and a pass."""
+        return max(0, self.usable - self.model - self.shape.pass_bytes(batch))
+
+    def turns(self, stage: str, batch: int) -> list[list[ModuleSize]]:
+        """Return the blocks that a stage takes at a time."""
+        return partitions(self.sizes, need_of(stage, self.groups), self.room(batch))
+
+    def of(self, stage: str, batch: int) -> StageBytes:
+        """Return what a stage holds at its fullest."""
+        if stage == "train":
+            trained, longest = self.trained(), max(batch, self.longest_row)
+            activations = self.shape.training_bytes(longest, self.recomputes())
+            return StageBytes(trained.weights, trained.optimiser, activations)
+        held = {"weights": self.model, "activations": self.shape.pass_bytes(batch)}
+        if stage not in TURNS:
+            return StageBytes(**held)
+        need = need_of(stage, self.groups)
+        turns = self.turns(stage, batch)
+        largest = max(turns, key=need.of)
+        sides = sum(size.covariance_bytes for size in largest)
+        weights = sum(size.weight_bytes for size in largest)
+        held["workspace"] = max(map(need.workspace, largest))
+        if stage == "fit_eigenbasis":
+            return StageBytes(**held, covariances=sides)
+        if stage == "fit_factors":
+            return StageBytes(**held, eigenbases=sides, eigenvalues=weights)
+        prepared = StageBytes(
+            **held, eigenbases=sides, eigenvalues=weights, queries=(1 + self.groups) * weights
+        )
+        scoring = StageBytes(self.model, 0, held["activations"], queries=self._scoring(turns))
+        return max(prepared, scoring, key=lambda each: each.total)
+
+    def _scoring(self, turns: Sequence[Sequence[ModuleSize]]) -> int:
+        """Return what directions take while examples are scored: one block's, if they wait on disk."""
+        each = [size.weight_bytes for turn in turns for size in turn]
+        directions = self.groups * (sum(each) if len(turns) == 1 else max(each))
+        moving = self.recipe.scores.token_rule == "loss_term"  # along one group's direction, in all weights
+        return directions + (sum(each) * self.weight_bytes // FP32 if moving else 0)
+
+
+TURNS = ("fit_eigenbasis", "fit_factors", "score")
+"""Stages that take some layers at a time where not all fit."""

@@ -1,0 +1,133 @@
+"""Layers fitted some at a time give the factors of all at once, in about two passes however many times."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra_core.influence import FactorParams, KeptPasses, fit_eigenbasis, fit_factors, in_partitions
+from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.passes import quiet
+from infra_core.influence.plan import FITTING, ModuleSize, need_of, partitions
+from tests import families, tiny
+
+ROWS = tiny.examples((12, 7, 9, 5, 11), seed=1)
+BATCH = 24
+ALONE = 1  # byte: every layer is a partition of its own
+
+
+def in_parts(model, params, room=ALONE, **keeping):
+    """Fit both stages some layers at a time, as the tasks do."""
+    parts = in_partitions(model, params, "fit_factors", room)
+    rows = KeptPasses(ROWS, ranges=[part.modules for part in parts], **keeping)
+    bases, factors = {}, {}
+    for part in parts:
+        bases |= fit_eigenbasis(model, rows, part, batch_tokens=BATCH)
+    for part in parts:
+        own = {name: bases[name] for name in choose_blocks(model, part.modules)}
+        factors |= fit_factors(model, rows, part, own, batch_tokens=BATCH)
+    return parts, factors
+
+
+def assert_same_bits(found, expected):
+    assert found.keys() == expected.keys()
+    for name, factors in expected.items():
+        for field in ("q_a", "q_g", "eigenvalues"):
+            assert torch.equal(getattr(found[name], field), getattr(factors, field)), (name, field)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_factors_fitted_layer_by_layer_are_the_same_to_the_bit_in_every_family(family):
+    model = families.build(family)
+    params = FactorParams(modules="lora" if family == "lora" else "all", draws=2)
+    parts, found = in_parts(model, params)
+    assert len(parts) == 2
+    assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
+
+
+class Layers:
+    """Counts how often layers do their work with gradients on, in layers of the model."""
+
+    def __init__(self, model):
+        self.calls = 0
+        for layer in model.model.layers:
+            layer.mlp.register_forward_hook(lambda *_: self.count())
+
+    def count(self):
+        self.calls += torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("layers", [3, 6])
+def test_however_many_partitions_there_are_the_layers_are_run_about_twice_a_stage(layers):
+    """Once through the model, and once range by range for all but the first range."""
+    model, params = tiny.qwen2(num_hidden_layers=layers), FactorParams()
+    ran = Layers(model)
+    fit_eigenbasis(model, ROWS, params, batch_tokens=BATCH)
+    once, ran.calls = ran.calls, 0
+    parts = in_partitions(model, params, "fit_eigenbasis", ALONE)
+    rows = KeptPasses(ROWS, ranges=[part.modules for part in parts])
+    for part in parts:
+        fit_eigenbasis(model, rows, part, batch_tokens=BATCH)
+    assert len(parts) == layers
+    assert ran.calls * layers == once * (2 * layers - 1)
+
+
+def test_what_is_put_aside_comes_back_from_wherever_it_was_put():
+    model, params, aside = tiny.llama(), FactorParams(), []
+
+    def put(tensor):
+        copy = tensor.clone()
+        aside.append(copy)
+        return copy.clone
+
+    _, found = in_parts(model, params, aside=put)
+    assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
+    width = model.config.hidden_size
+    tokens = sum(map(len, ROWS))
+    assert sum(tensor.numel() for tensor in aside) == 2 * 2 * width * tokens  # two ends of two ranges
+
+
+@pytest.mark.parametrize("budget", [0, 4 * 2 * 2 * 32 * (BATCH + 1)])
+def test_rows_that_are_not_kept_are_passed_through_the_whole_model_for_each_partition(budget):
+    model, params = tiny.qwen2(), FactorParams(modules="all")
+    _, found = in_parts(model, params, budget=budget)
+    assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
+
+
+def test_a_model_whose_layers_look_past_each_other_is_run_as_a_whole():
+    """A layer that adds what the first one was given cannot be run again from what it is given itself."""
+    model, params = tiny.llama(num_hidden_layers=3), FactorParams()
+    seen = []
+    model.model.layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.model.layers[2].register_forward_hook(lambda _, args, output: output + seen[-1])
+    with quiet(model):
+        parts, found = in_parts(model, params)
+    assert len(parts) == 3
+    assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
+
+
+sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=8).map(
+    lambda shapes: [
+        ModuleSize(f"layers.{n // 2}.{'ud'[n % 2]}", *shape, f"layers.{n // 2}.{'ud'[n % 2]}")
+        for n, shape in enumerate(shapes)
+    ]
+)
+
+
+@given(sizes, st.sampled_from([*FITTING, "score"]), st.integers(1, 20_000))
+@settings(max_examples=60)
+def test_partitions_hold_every_block_once_in_whole_layers_and_none_more_than_there_is_room_for(
+    blocks, stage, room
+):
+    need = need_of(stage)
+    groups = partitions(blocks, need, room)
+    assert list(itertools.chain(*reversed(groups))) == blocks
+    for group in groups:
+        layers = {size.name.rpartition(".")[0] for size in group}
+        assert need.of(group) <= room or len(layers) == 1
+        assert {s.name for s in blocks if s.name.rpartition(".")[0] in layers} == {s.name for s in group}
+    for one, other in itertools.pairwise(groups):  # none could have taken the next one's first layer as well
+        following = [s for s in other if s.name.rpartition(".")[0] == other[-1].name.rpartition(".")[0]]
+        assert need.of([*following, *one]) > room

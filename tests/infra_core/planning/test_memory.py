@@ -1,0 +1,112 @@
+"""What is planned for published models on devices that there are, from shapes alone."""
+
+import pytest
+
+from flows.__main__ import RECIPES
+from infra_core.influence.plan import module_sizes
+from infra_core.lm.published import config_of
+from infra_core.planning.cost import ALWAYS, USABLE, plan
+from infra_core.planning.machine import DEVICES, machine_of
+from infra_core.planning.memory import TURNS
+from infra_core.planning.stages import Volume
+from infra_core.planning.work import Machine
+from infra_core.recipe import PretrainedBase, Recipe
+
+VOLUME = Volume(rows=17_000, tokens=139_264_000, base_tokens=0, questions=430)
+GIVEN = Recipe.load(RECIPES / "qwen7b.yaml")
+PLACES = [(24, 1), (24, 8), (80, 1), (80, 8), (141, 1), (141, 8)]
+ALL, NONE = set(ALWAYS), set()
+BUT_TRAINING, ANSWERS = ALL - {"train"}, {"collect_queries", "evaluate"}
+LAMBDA = ANSWERS | {"fit_factors"}
+
+FITS = {  # 24 GB × 1, × 8, 80 GB × 1, × 8, 141 GB × 1, × 8
+    "Qwen/Qwen2.5-0.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
+    "Qwen/Qwen2.5-1.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
+    "Qwen/Qwen2.5-7B-Instruct": (ANSWERS, ANSWERS, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "Qwen/Qwen2.5-14B-Instruct": (NONE, NONE, BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL),
+    "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, NONE, NONE, LAMBDA, LAMBDA),
+    "Qwen/Qwen2.5-72B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
+    "meta-llama/Meta-Llama-3-8B-Instruct": (NONE, NONE, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "meta-llama/Meta-Llama-3-70B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
+}
+"""Stages that fit a recipe with rows of 16,384 tokens: whose logits alone are 35 GB in training."""
+
+
+def recipe_of(name):
+    model = PretrainedBase(kind="pretrained", model=name, revision="a" * 40, dtype="bf16")
+    return GIVEN.model_copy(update={"base": GIVEN.base.model_copy(update={"model": model})})
+
+
+def device(gigabytes, count):
+    return Machine(int(gigabytes * 1e9), count, flops=3e14, number_seconds=2e-12, call_seconds=6e-6, basis="")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "7B" in name else pytest.mark.slow) for name in FITS]
+)
+def test_which_stages_fit_which_devices(name):
+    given, usable = recipe_of(name), {gb: USABLE * gb * 1e9 for gb, _ in PLACES}
+    config = config_of(given.base.model)
+    plans = [plan(given, config, VOLUME, device(*place)) for place in PLACES]
+    for place, planned, expected in zip(PLACES, plans, FITS[name], strict=True):
+        found = {stage.stage for stage in planned.stages if stage.peak_bytes <= usable[place[0]]}
+        assert found == expected, place
+        assert planned.fits == (expected == ALL)
+        assert bool(planned.would_fit) != planned.fits
+        assert planned.factors.covariance == sum(s.covariance_bytes for s in module_sizes(config, "mlp"))
+    for few, many in ((0, 2), (2, 4)):  # more memory never takes more turns at as many positions
+        if plans[few].batch == plans[many].batch:
+            turns = [[s.partitions for s in plans[n].stages if s.stage in TURNS] for n in (few, many)]
+            assert all(more <= less for less, more in zip(*turns, strict=True))
+
+
+def test_factors_of_72b_are_those_worked_out_by_hand():
+    """80 layers of A 8192² and 29568², G 29568² twice and 8192²; Λ three times 8192 × 29568; fp32."""
+    sizes = module_sizes(config_of(recipe_of("Qwen/Qwen2.5-72B-Instruct").base.model), "mlp")
+    assert sum(size.covariance_bytes for size in sizes) == 80 * 4 * (3 * 29568**2 + 2 * 8192**2)
+    assert sum(size.weight_bytes for size in sizes) == 80 * 4 * 3 * 29568 * 8192
+
+
+def test_what_is_said_to_fit_fits():
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    config = config_of(given.base.model)
+    small = plan(given, config, VOLUME, device(24, 1))
+    assert small.would_fit == ("8 × 80 GB", "2 × 141 GB", "2 × 192 GB")
+    for count, gigabytes in ((8, 80), (2, 141), (2, 192)):
+        assert plan(given, config, VOLUME, device(gigabytes, count)).fits
+        assert not plan(given, config, VOLUME, device(gigabytes, count // 2)).fits
+
+
+def test_turns_go_through_the_model_twice_at_most_and_what_they_need_waits_on_disk():
+    """Two ends of each range, for one draw of labels, 3584 numbers a token in bf16."""
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    planned = plan(given, config_of(given.base.model), VOLUME, device(80, 8))
+    fitted = {stage.stage: stage for stage in planned.stages}
+    tokens = VOLUME.tokens * given.factors.sequences / VOLUME.rows
+    for stage in ("fit_eigenbasis", "fit_factors"):
+        turns = fitted[stage].partitions
+        assert turns > 2
+        assert fitted[stage].passes == 2
+        assert fitted[stage].traffic.scratch == pytest.approx(tokens * turns * 2 * 3584 * 2)
+        alone = plan(given, config_of(given.base.model), VOLUME, device(80, 1))
+        assert fitted[stage].seconds == next(s.seconds for s in alone.stages if s.stage == stage)
+
+
+def test_the_store_holds_factors_as_they_are_written():
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    planned = plan(given, config_of(given.base.model), VOLUME, device(80, 8))
+    moved = {stage.stage: stage.traffic for stage in planned.stages}
+    factors, model = planned.factors, 2 * 7_615_616_512
+    assert moved["fit_eigenbasis"].written == factors.basis
+    assert moved["fit_factors"].written == factors.basis + factors.eigenvalues
+    assert moved["score"].read == model + factors.basis + factors.eigenvalues
+    assert moved["train"].written == 9 * model  # three arms, three seeds
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_device_that_is_named_has_the_rates_of_its_data_sheet(name):
+    config, known = config_of(GIVEN.base.model), DEVICES[name]
+    machine = machine_of(name.upper(), 2, config, rows=512)
+    assert (machine.memory_bytes, machine.devices) == (known.memory_bytes, 2)
+    assert machine.flops < known.flops
+    assert known.name in machine.basis
