@@ -14,8 +14,8 @@ from tasks.ingest import source_volume
 
 logger = logging.getLogger(__name__)
 
-ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
-ASSUMED_QUESTIONS = 400  # of a remote benchmark
+ASSUMED_ROWS = 17_000  # of a corpus that is not here and has no row limit, about a Bespoke-Stratos
+ASSUMED_QUESTIONS = 400  # of a benchmark that is not here
 CHARACTERS = 2.7  # a token of maths and code; `smollm2` has 2.6, chat template included
 
 
