@@ -1,6 +1,7 @@
 """What the `infra` command prints for people. Everything machine-readable is elsewhere."""
 
 import json
+from collections.abc import Iterable
 
 import polars as pl
 from rich.console import Console
@@ -9,9 +10,11 @@ from rich.table import Table
 
 from flows.outcome import Outcome
 from flows.plan import plan_line
+from flows.retention import Collected
 from flows.show import print_corpus, print_mixture
 from infra_core.planning.cost import Plan
 from infra_core.store.lineage import ancestors
+from infra_core.store.retention import Folder
 from infra_core.store.store import ArtifactStore
 
 console = Console(highlight=False)
@@ -76,6 +79,25 @@ def print_artifact(uri: str) -> None:
         frame = pl.read_parquet(store.read(artifact, name))
         console.print(f"{escape(name)}: {frame.height:,} rows", style="bold")
         console.print(escape(str(frame.head(5))))
+
+
+def print_collected(found: Collected) -> None:
+    """Print what is kept and, stage by stage, what is not."""
+    for folder in found.kept:
+        console.print(f"kept: {escape(folder.home)}")
+    going = Table("stage", "artifacts", "unfinished", "files", "GB", title="needed by none of them")
+    for stage in sorted({folder.stage for folder in found.goes}):
+        these = [folder for folder in found.goes if folder.stage == stage]
+        unfinished = sum(folder.manifest is None for folder in these)
+        files, gigabytes = sum(folder.files for folder in these), _gigabytes(these)
+        going.add_row(escape(stage), str(len(these) - unfinished), str(unfinished), f"{files:,}", gigabytes)
+    console.print(going)
+    done = "removed" if found.removed else "would be removed, with --yes"
+    console.print(f"{len(found.stays)} folders stay, {len(found.goes)} ({_gigabytes(found.goes)} GB) {done}")
+
+
+def _gigabytes(folders: Iterable[Folder]) -> str:
+    return f"{sum(folder.bytes for folder in folders) / 1e9:.3f}"
 
 
 def print_plan(planned: Plan) -> None:
