@@ -202,6 +202,23 @@ def verify(store: StoreUrl = "file://./store") -> None:
 
 
 @app.command()
+def gc(
+    store: StoreUrl = "file://./store",
+    keep: Annotated[int, typer.Option(min=1, help="Newest reports and publications of each recipe.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="URI", help="Keep these artifacts instead.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0, help="What changed within these is kept as well.")] = 24,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only listed.")] = False,
+) -> None:
+    """List, or remove, what no kept report was made from."""
+    from flows.retention import collect
+    from flows.terminal import print_collected
+
+    print_collected(collect(store, keep, tuple(only or ()), hours, remove_them=yes))
+
+
+@app.command()
 def lineage(uri: Uri) -> None:
     """Print an artifact and everything it was made from."""
     from flows.terminal import print_lineage

@@ -14,8 +14,8 @@ from tasks.ingest import source_volume
 
 logger = logging.getLogger(__name__)
 
-ASSUMED_ROWS = 17_000  # of a remote corpus without a row limit, about a Bespoke-Stratos
-ASSUMED_QUESTIONS = 400  # of a remote benchmark
+ASSUMED_ROWS = 17_000  # of a corpus that is not here and has no row limit, about a Bespoke-Stratos
+ASSUMED_QUESTIONS = 400  # of a benchmark that is not here
 CHARACTERS = 2.7  # a token of maths and code; `smollm2` has 2.6, chat template included
 
 
@@ -59,15 +59,28 @@ def _assumed_rows(source: Source) -> int:
 
 def plan_line(planned: Plan) -> str:
     """Return one line: rows, tokens, estimated minutes."""
-    minutes = planned.seconds / 60
     hint = ""
     if not planned.fits:
         stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
         hint = f"; {stages} does NOT fit in its memory: take {larger}"
     return (
-        f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {minutes:.1f} min "
+        f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {_spoken(planned.seconds)} "
         f"on {planned.machine.devices} device(s){hint}"
     )
+
+
+def _spoken(seconds: float) -> str:
+    """Return a time as people say it.
+
+    Examples
+    --------
+    >>> [_spoken(seconds) for seconds in (90, 10_000, 1_000_000)]
+    ['1.5 min', '2.8 h', '11.6 days']
+    """
+    for unit, length in (("days", 86_400), ("h", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.1f} min"
 
 
 def _volume(sources: Sequence[Source], given: Recipe, per_token: float) -> tuple[int, int, list[str]]:

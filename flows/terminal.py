@@ -1,6 +1,7 @@
 """What the `infra` command prints for people. Everything machine-readable is elsewhere."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 
 import polars as pl
@@ -10,10 +11,12 @@ from rich.table import Table
 
 from flows.outcome import Outcome
 from flows.plan import plan_line
+from flows.retention import Collected
 from flows.show import print_corpus, print_mixture
 from infra_core.planning.cost import Plan
 from infra_core.planning.memory import StageBytes
 from infra_core.store.lineage import ancestors
+from infra_core.store.retention import Folder
 from infra_core.store.store import ArtifactStore
 
 console = Console(highlight=False)
@@ -80,6 +83,25 @@ def print_artifact(uri: str) -> None:
         console.print(escape(str(frame.head(5))))
 
 
+def print_collected(found: Collected) -> None:
+    """Print what is kept and, stage by stage, what is not."""
+    for folder in found.kept:
+        console.print(f"kept: {escape(folder.home)}")
+    going = Table("stage", "artifacts", "unfinished", "files", "GB", title="needed by none of them")
+    for stage in sorted({folder.stage for folder in found.goes}):
+        these = [folder for folder in found.goes if folder.stage == stage]
+        unfinished = sum(folder.manifest is None for folder in these)
+        files, weight = sum(folder.files for folder in these), _weight(these)
+        going.add_row(escape(stage), str(len(these) - unfinished), str(unfinished), f"{files:,}", weight)
+    console.print(going)
+    done = "removed" if found.removed else "would be removed, with --yes"
+    console.print(f"{len(found.stays)} folders stay, {len(found.goes)} ({_weight(found.goes)} GB) {done}")
+
+
+def _weight(folders: Iterable[Folder]) -> str:
+    return f"{sum(folder.bytes for folder in folders) / 1e9:.3f}"
+
+
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:,.2f}" if count else ""
 
@@ -92,6 +114,8 @@ def print_plan(planned: Plan) -> None:
     work = Table(
         "stage", "partitions", "passes", "GB read", "GB written", "GB of scratch", "seconds", title="plan"
     )
+    for column in (*memory.columns, *work.columns):
+        column.overflow = "fold"  # a narrow terminal breaks long names; cut off they say nothing
     for stage in planned.stages:
         held, moved = [getattr(stage.held, kind) for kind in kinds], stage.traffic
         memory.add_row(stage.stage, _gigabytes(stage.peak_bytes), *map(_gigabytes, held))

@@ -11,7 +11,7 @@ from infra_core.corpus.schema import CORPUS, DROPPED
 from infra_core.errors import DataError
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import CleanParams, Params, Source
-from infra_core.sources.catalog import Shard, catalog
+from infra_core.sources.catalog import Shard, catalog, connect
 from infra_core.sources.rows import chunk_shards, read_chunks, read_rows
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
@@ -122,9 +122,13 @@ def _ingest_file(
 
 
 def source_volume(source: Source) -> tuple[int, int] | None:
-    """Count rows, and characters that a model would read, of a source that is here; None if it is remote."""
-    if "://" in source.uri and not source.uri.startswith(("made://", "file://")):
-        return None
+    """Count rows, and characters that a model would read, of a source; None if it is not here (yet)."""
+    if not source.uri.startswith("made://"):
+        if "://" in source.uri and not source.uri.startswith("file://"):
+            return None
+        filesystem, path = connect(source.uri)
+        if not filesystem.exists(path) and not filesystem.glob(path):
+            return None
     sizes = list(_example_sizes(source))
     return len(sizes), sum(sizes)
 

@@ -21,6 +21,10 @@ STAND_INS = {
     "open_code_reasoning": "standin_open_code_reasoning",
     "aime24": "standin_aime",
     "livecodebench": "standin_livecodebench",
+    "limo": "standin_limo",
+    "amc23": "standin_amc",
+    "olympiadbench": "standin_olympiadbench",
+    "gpqa": "standin_gpqa",
     "gsm8k": "standin_gsm8k",
     "mbpp": "standin_mbpp",
 }

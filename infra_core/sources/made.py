@@ -34,6 +34,10 @@ MADE: dict[str, Procedure] = {
     "standin_open_code_reasoning": Procedure(1, made_published.open_code_reasoning),
     "standin_aime": Procedure(1, made_published.aime),
     "standin_livecodebench": Procedure(1, made_published.livecodebench),
+    "standin_limo": Procedure(1, made_published.limo),
+    "standin_amc": Procedure(1, made_published.amc),
+    "standin_olympiadbench": Procedure(1, made_published.olympiadbench),
+    "standin_gpqa": Procedure(1, made_published.gpqa),
     "standin_gsm8k": Procedure(1, made_published.gsm8k),
     "standin_mbpp": Procedure(1, made_published.mbpp),
 }

@@ -128,6 +128,61 @@ def livecodebench(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dic
         }
 
 
+def limo(rows: int, seed: int = 0, split: str = "train") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like LIMO: a question, one long solution that ends in a box, its answer."""
+    for row in graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split):
+        solution = f"{row['thought']}\n\n{row['solution']}"
+        yield {"question": row["problem"], "solution": solution, "answer": row["answer"]}
+
+
+def amc(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like AMC 2023: answers are floats, and nobody says how they come about."""
+    for number, row in enumerate(graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split)):
+        place = f"2023_AMC_12A_Problems/Problem_{number % 25 + 1}"
+        yield {
+            "id": number,
+            "question": row["problem"],
+            "answer": float(row["answer"]),
+            "url": f"https://artofproblemsolving.com/wiki/index.php/{place}",
+        }
+
+
+def olympiadbench(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like OlympiadBench: solutions and answers are lists; every fifth row has two."""
+    for number, row in enumerate(graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split)):
+        several = number % 5 == 4
+        yield {
+            "id": number,
+            "question": row["problem"] + (" Give it and its negative." if several else ""),
+            "solution": [row["thought"]],
+            "final_answer": [f"${row['answer']}$", f"$-{row['answer']}$"] if several else [row["answer"]],
+            "is_multiple_answer": several,
+            "unit": None,
+            "answer_type": "Numerical",
+            "error": None,
+            "question_type": "Open-ended",
+            "subfield": "Number Theory",
+            "subject": "Math",
+            "modality": "Text-only",
+            "difficulty": "Competition",
+            "language": "English",
+        }
+
+
+def gpqa(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
+    """Make rows shaped like GPQA: one right choice and three wrong ones, in columns of their own."""
+    for number, row in enumerate(graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split)):
+        wrong = {f"Incorrect Answer {step}": str(int(row["answer"]) + step) for step in (1, 2, 3)}
+        yield {
+            "Record ID": f"made{number}",
+            "Question": row["problem"],
+            "Correct Answer": row["answer"],
+            **wrong,
+            "Explanation": row["thought"],
+            "High-level domain": "Physics",
+        }
+
+
 def gsm8k(rows: int, seed: int = 0, split: str = "exam") -> Iterator[dict[str, Any]]:
     """Make rows shaped like GSM8K: steps, with the answer behind four hashes."""
     for row in graded(_remainder, rows=rows, levels=_LEVELS, seed=seed, split=split):

@@ -1,4 +1,7 @@
-"""Writing on behalf of a lease's holder: workers prove before each commit that the holder still has it."""
+"""Asking whether a lease is held, and by whom.
+
+Workers write on behalf of its holder and prove before each commit that the holder still has it.
+"""
 
 import fcntl
 from collections.abc import Mapping
@@ -9,7 +12,7 @@ from pathlib import Path
 from infra_core.errors import StoreError
 from infra_core.store.artifact import Part
 from infra_core.store.files import Files
-from infra_core.store.lease import Check, lost
+from infra_core.store.lease import LEASES, Check, held_in_process, is_renewed, lost
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,24 @@ def fence(files: Files, name: str, token: str) -> Check:
     return check
 
 
-def _is_locked_by(path: Path, token: str) -> bool:
+def held(files: Files, lifetime: float) -> list[str]:
+    """Return what is being built now, as ``<stage>-<key>``; a lease that a dead holder left does not count.
+
+    Where leases are locks of a process (see `infra_core.store.lease`) those of other processes are not seen.
+    """
+    if not (files.is_local or files.is_s3):
+        return held_in_process(f"{files.path(LEASES)}/")
+    names = [name for name in files.sizes(LEASES) if not name.startswith("probe-")]
+    if files.is_local:
+        return [name for name in names if _is_locked_by(Path(files.path(f"{LEASES}/{name}")), None)]
+    heads = ((name, _head(files, f"{LEASES}/{name}")) for name in names)
+    return [name for name, head in heads if head is not None and is_renewed(head, lifetime)]
+
+
+def _is_locked_by(path: Path, token: str | None) -> bool:
+    """Whether a process holds the lock, and for the holding `token` if one is given."""
     with suppress(FileNotFoundError), path.open() as file:
-        if file.read() != token:
+        if token is not None and file.read() != token:
             return False
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -64,7 +82,12 @@ def _is_locked_by(path: Path, token: str) -> bool:
 
 
 def _names(files: Files, name: str, token: str) -> bool:
+    head = _head(files, name)
+    return head is not None and head["Metadata"].get("holder") == token
+
+
+def _head(files: Files, name: str) -> dict | None:
     bucket, key = files.path(name).split("/", 1)
     with suppress(FileNotFoundError), files.speaking(name):
-        return files.fs.call_s3("head_object", Bucket=bucket, Key=key)["Metadata"].get("holder") == token
-    return False
+        return files.fs.call_s3("head_object", Bucket=bucket, Key=key)
+    return None

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,14 @@ from infra_core.store.transport import failure_of, is_conflict, reach_bucket, tr
 
 BLOCK = 8 * 2**20
 _S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 4}}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """How large a file is, and when it was written, in seconds since 1970 by the store's clock."""
+
+    bytes: int
+    changed: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,21 @@ class Files:
             found = self.fs.find(base, detail=True)
         sizes = {path[len(base) + 1 :]: info["size"] for path, info in found.items() if path != base}
         return dict(sorted(sizes.items()))
+
+    def facts(self, folder: str) -> dict[str, Fact]:
+        """Bytes and time of every file below `folder`, by name relative to it; empty if there is none."""
+        with self.speaking(folder):
+            found = self.fs.find(self.path(folder), detail=True)
+            facts = {path: Fact(info["size"], self._written(path, info)) for path, info in found.items()}
+        start = len(self.path(folder)) + 1
+        return {path[start:]: fact for path, fact in sorted(facts.items())}
+
+    def _written(self, path: str, info: Mapping[str, Any]) -> float:
+        known = info.get("LastModified") or info.get("mtime")
+        if isinstance(known, float):
+            return known
+        # Asked one by one where a listing does not say.
+        return (known if isinstance(known, datetime) else self.fs.modified(path)).timestamp()
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right below `folder`, sorted; empty if there is none."""

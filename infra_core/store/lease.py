@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO
@@ -56,9 +55,13 @@ _held_files: WeakSet[IO[str]] = WeakSet()
 _process_locks: dict[str, threading.Lock] = {}
 
 
+LEASES = ".leases"
+"""The folder that they lie in."""
+
+
 def lease_name(stage: str, key: str) -> str:
     """Return the name of the lease on an artifact."""
-    return f".leases/{stage}-{key}"
+    return f"{LEASES}/{stage}-{key}"
 
 
 @contextmanager
@@ -198,10 +201,7 @@ class _ObjectLease:
             if current is None:
                 return False  # released this moment; try again
             self.holder = current["Metadata"].get("holder", "somebody")
-            idle = (_server_time(current) - current["LastModified"]).total_seconds()
-            patience = float(current["Metadata"].get("lifetime", self.lifetime))
-            # Both times are whole seconds.
-            return idle > patience + 1 and self._put(IfMatch=current["ETag"])
+            return not is_renewed(current, self.lifetime) and self._put(IfMatch=current["ETag"])
 
     def renew(self) -> None:
         """Prolong the lease, and so prove that it is ours.
@@ -253,11 +253,24 @@ class _ObjectLease:
         return self.files.fs.call_s3(method, Bucket=self._bucket, Key=self._key, **given)
 
 
-def _server_time(answer: dict) -> datetime:
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+def is_renewed(answer: dict, lifetime: float) -> bool:
+    """Whether the holder of a lease object is alive, by the clock of the server that described the object."""
+    now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    patience = float(answer["Metadata"].get("lifetime", lifetime))
+    # Both times are whole seconds.
+    return (now - answer["LastModified"]).total_seconds() <= patience + 1
 
 
 # ---------------------------------------------------------------- anything else
+
+
+def held_in_process(below: str) -> list[str]:
+    """Names below a path of the leases that threads of this process hold."""
+    return sorted(
+        path.removeprefix(below)
+        for path, lock in list(_process_locks.items())
+        if path.startswith(below) and lock.locked()
+    )
 
 
 @contextmanager

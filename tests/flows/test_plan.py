@@ -32,6 +32,13 @@ def test_a_plan_of_made_rows_counts_them():
     assert "600 rows" in plan_line(planned)
 
 
+def test_files_that_are_still_to_come_are_assumed_and_said_to_be():
+    planned = plan_recipe(Recipe.load(RECIPES / "llama3_8b_prune.yaml"), "80GB", 8)
+    assert planned.volume.rows == 817
+    assert "limo: 817 rows of 4096 tokens" in planned.volume.assumed
+    assert planned.fits
+
+
 def test_every_stage_has_bytes_passes_and_seconds():
     planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml")).as_json()
     assert {"stages", "factor_bytes", "fits"} <= set(planned)

@@ -4,6 +4,9 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from infra_core.corpus.benchmark_presets import BENCHMARKS
 from infra_core.sources.made import made_rows
 
 
@@ -78,3 +81,30 @@ def test_mbpp_functions_pass_the_assertions_that_are_shown():
         assert len(row["test_list"]) == 3
         program = "\n".join([row["code"], *row["test_list"]])
         subprocess.run([sys.executable, "-I", "-c", program], check=True)
+
+
+def test_limo_ends_in_its_answer():
+    for row in made_rows("made://standin_limo?rows=9"):
+        assert set(row) == {"question", "solution", "answer"}
+        assert row["solution"].endswith(f"\\boxed{{{row['answer']}}}$.")
+
+
+def test_amc_answers_are_floats():
+    assert all(isinstance(row["answer"], float) for row in made_rows("made://standin_amc?rows=9"))
+
+
+def test_olympiadbench_answers_are_lists_and_some_are_several():
+    rows = list(made_rows("made://standin_olympiadbench?rows=10"))
+    assert [len(row["final_answer"]) for row in rows] == [1, 1, 1, 1, 2] * 2
+    assert [row["is_multiple_answer"] for row in rows] == [len(row["final_answer"]) > 1 for row in rows]
+
+
+def test_gpqa_has_four_different_choices():
+    for row in made_rows("made://standin_gpqa?rows=9"):
+        assert len({text for name, text in row.items() if "Answer" in name}) == 4
+
+
+@pytest.mark.parametrize("preset", ["amc23", "olympiadbench", "gpqa"])
+def test_stand_ins_have_what_their_preset_asks_for(preset):
+    for row in made_rows(f"made://standin_{preset.removesuffix('23')}?rows=3"):
+        assert set(BENCHMARKS[preset].needs) <= set(row)
