@@ -64,8 +64,8 @@ def plan_line(planned: Plan) -> str:
         stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
         hint = f"; {stages} does NOT fit in its memory: take {larger}"
     return (
-        f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, about {_spoken(planned.seconds)} "
-        f"on {planned.machine.devices} device(s){hint}"
+        f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, "
+        f"about {_spoken(planned.seconds)} on {planned.machine.devices} device(s){hint}"
     )
 
 

@@ -108,17 +108,17 @@ def _gigabytes(count: int) -> str:
 
 def print_plan(planned: Plan) -> None:
     """Print what each stage holds, moves and takes, and whether it fits."""
-    kinds = [field.name for field in fields(StageBytes)]
-    kinds = [kind for kind in kinds if any(getattr(stage.held, kind) for stage in planned.stages)]
-    memory = Table("stage", "peak", *kinds, title="GB on a device, at most at once")
+    memory = Table("stage", "peak", "of what", title="GB on a device, at most at once")
     work = Table(
-        "stage", "partitions", "passes", "GB read", "GB written", "GB of scratch", "seconds", title="plan"
+        "stage", "turns", "passes", "GB read", "GB written", "GB of scratch", "seconds", title="plan"
     )
-    for column in (*memory.columns, *work.columns):
-        column.overflow = "fold"  # a narrow terminal breaks long names; cut off they say nothing
+    for column in (memory.columns[0], work.columns[0]):
+        column.no_wrap = True
     for stage in planned.stages:
-        held, moved = [getattr(stage.held, kind) for kind in kinds], stage.traffic
-        memory.add_row(stage.stage, _gigabytes(stage.peak_bytes), *map(_gigabytes, held))
+        held = {field.name: getattr(stage.held, field.name) for field in fields(StageBytes)}
+        told = (f"{kind} {_gigabytes(count)}" for kind, count in held.items() if count)
+        memory.add_row(stage.stage, _gigabytes(stage.peak_bytes), ", ".join(told))
+        moved = stage.traffic
         work.add_row(
             stage.stage, str(stage.partitions), str(stage.passes),
             *map(_gigabytes, (moved.read, moved.written, moved.scratch)), f"{stage.seconds:,.0f}",
