@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
+from infra_core.errors import DataError
 from infra_core.influence import FactorParams, by_layer, to_tensors
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.probe import probe_batches
@@ -71,9 +73,23 @@ def write_layers(out: WorkDir, values: Mapping[str, Any]) -> None:
 def read_layers(
     ctx: RunContext, artifact: Artifact, parse: Callable[[Mapping[str, Tensor]], dict[str, T]]
 ) -> dict[str, T]:
-    """Read every layer's file back, onto the context's device."""
+    """Read every layer's file back, onto the context's device.
+
+    Raises
+    ------
+    DataError
+        Naming the file that holds something else.
+    """
     values: dict[str, T] = {}
     for name in ctx.store.parts(artifact, f"*{SUFFIX}"):
-        tensors = read_safetensors(ctx.store.read(artifact, name))
-        values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
+        content = ctx.store.read(artifact, name)
+        try:
+            tensors = read_safetensors(content)
+            values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            told = " ".join(str(error).split())[:300]
+            raise DataError(
+                f"{artifact.uri}/{name} does not hold the tensors of a layer ({told}); is it a part of "
+                "another kind?"
+            ) from error
     return values
