@@ -5,7 +5,7 @@ RECIPE ?= tiny
 STORE ?= $(or $(INFRA_STORE),file://./store)
 BIN := .venv/bin
 
-.PHONY: curate test test-slow check golden bench clean
+.PHONY: curate test test-slow chaos check audit golden bench clean
 
 curate: .venv/ready
 	$(BIN)/infra curate $(RECIPE) --store $(STORE)
@@ -16,11 +16,20 @@ test: check
 test-slow: .venv/peers
 	$(BIN)/pytest -m "slow and not gpu"
 
+# The faults of `make test-slow` in their long form: fifty kills, a thousand hostile inputs of each kind.
+chaos: .venv/ready
+	INFRA_CHAOS_KILLS=50 INFRA_HOSTILE=1000 $(BIN)/pytest -m chaos
+
 check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# Known vulnerabilities of what is pinned. It has an environment of its own, so that nothing pinned moves.
+audit: .venv/ready
+	test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit==2.10.1; }
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 golden: .venv/ready
 	$(BIN)/python -m tests.golden.record $(STAGE)

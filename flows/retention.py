@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from infra_core.errors import RequestError
 from infra_core.store.retention import Folder, look, loose, remove
 from infra_core.store.store import ArtifactStore
 
@@ -47,6 +48,11 @@ def collect(store: str, keep: int, only: tuple[str, ...], hours: float, *, remov
         What changed within this time stays as well, with what it was made from.
     remove_them
         Whether to remove the rest.
+
+    Raises
+    ------
+    RequestError
+        If nothing would be kept.
     """
     place = ArtifactStore(store)
     folders = look(place)
@@ -54,6 +60,8 @@ def collect(store: str, keep: int, only: tuple[str, ...], hours: float, *, remov
     for uri in only:
         place.manifest(place.at(uri))  # a slip of the pen must not read as "keep nothing"
     kept = [folder for folder in folders if folder.key in named] if only else newest(folders, keep)
+    if not kept:
+        raise RequestError(f"{place.root} has no finished report; name what to keep by --only")
     goes = loose(folders, (folder.key for folder in kept), time.time() - 3600 * hours)
     if remove_them:
         remove(place, goes)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
+from infra_core.errors import DataError
 from infra_core.influence import FactorParams, KeptPasses, by_layer, in_partitions, to_tensors
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.plan import choosing
@@ -103,12 +105,26 @@ def read_layers(
     parse: Callable[[Mapping[str, Tensor]], dict[str, T]],
     blocks: Iterable[str],
 ) -> dict[str, T]:
-    """Read the files of these blocks' layers back, onto the context's device; none where there are none."""
+    """Read the files of these blocks' layers back, onto the context's device; none where there are none.
+
+    Raises
+    ------
+    DataError
+        Naming the file that holds something else.
+    """
     values: dict[str, T] = {}
     wanted = {layer_of(block) + SUFFIX for block in blocks}
     for name in ctx.store.parts(artifact, f"*{SUFFIX}"):
         if name not in wanted:
             continue
-        tensors = read_safetensors(ctx.store.read(artifact, name))
-        values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
+        content = ctx.store.read(artifact, name)
+        try:
+            tensors = read_safetensors(content)
+            values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            told = " ".join(str(error).split())[:300]
+            raise DataError(
+                f"{artifact.uri}/{name} does not hold the tensors of a layer ({told}); is it a part of "
+                "another kind?"
+            ) from error
     return values

@@ -74,7 +74,7 @@ def running_seaweed(folder: Path) -> Iterator[ObjectStore]:
         for name, (access, actions) in keys.items()
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)  # of a server that ran here before, perhaps
     options = [f"{name}.port{kind}" for name in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
     ports = dict(zip(options, free_ports(len(options)), strict=True))
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from infra_core.addresses import carries_password
 from infra_core.recipe.evaluation import DrawParams, Temperature
 from infra_core.recipe.params import Count, Fraction, Name, Params
 
@@ -52,6 +53,8 @@ class Source(Params):
 
     @model_validator(mode="after")
     def _pinned(self) -> "Source":
+        if carries_password(self.uri):
+            raise ValueError(f"the address of source {self.name!r} carries a password; use the environment")
         if self.uri.startswith("hf://") and not self.revision:
             raise ValueError(f"source {self.name!r} reads {self.uri} without a revision; pin the commit")
         return self

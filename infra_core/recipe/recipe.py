@@ -210,11 +210,18 @@ class Recipe(Params):
                 f"recipe {path} cannot be read ({error}); give a name in deployments/recipes/ or a path"
             ) from error
         try:
-            return cls.model_validate(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise RequestError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+            given = yaml.safe_load(text)
+        # YAML's own, and what its constructors meet in an impossible date, a wrong tag, endless nesting.
+        except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            raise RequestError(f"recipe {path} is not YAML: {_in_a_line(str(error))}") from error
+        try:
+            return cls.model_validate(given)
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}" for fault in error.errors()
             )
-            raise RequestError(f"recipe {path}: {faults}") from error
+            raise RequestError(f"recipe {path}: {_in_a_line(faults)}") from error
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())[:2000]

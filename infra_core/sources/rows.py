@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -135,9 +134,11 @@ def _mended(shard: Shard) -> Iterator[None]:
             f"{shard.uri} is not UTF-8 ({error.reason}, byte {error.object[error.start]:#04x}); convert it, "
             "for example with iconv -t utf-8"
         ) from error
-    except (OSError, csv.Error, json.JSONDecodeError, pa.ArrowException, ValueError) as error:
+    # A damaged length asks for all the memory there is.
+    except (OSError, csv.Error, pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
+        told = " ".join(str(error).split())[:300]
         raise DataError(
-            f"{shard.uri} cannot be read as {shard.format} ({error}); copy it again or convert it"
+            f"{shard.uri} cannot be read as {shard.format} ({told}); copy it again or convert it"
         ) from error
     except Exception as error:
         if shard.uri.startswith("file://"):

@@ -84,7 +84,7 @@ class Manifest:
         try:
             fields = json.loads(text)
             fault = _fault(fields)
-        except ValueError as error:  # also text that is not UTF-8
+        except (ValueError, RecursionError) as error:  # also text that is not UTF-8
             fault = f"is not JSON ({error})"
         if not fault and expected and (fields["stage"], fields["key"]) != expected:
             fault = f"is the manifest of {fields['stage']}/{fields['key']}"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from json import JSONDecodeError, loads
+from json import loads
 
 from infra_core.errors import RequestError, StoreError
 from infra_core.store.artifact import MANIFEST, Manifest, is_key, split_at
@@ -140,7 +140,7 @@ def _forget(files: Files, pointers: str, gone: set[str]) -> None:
     def look_up(name: str) -> None:
         try:
             stage, key, _ = split_at(loads(files.read(f"{pointers}/{name}"))["at"])
-        except (FileNotFoundError, JSONDecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return
         if f"{stage}/{key}" in gone:
             files.remove_file(f"{pointers}/{name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+from infra_core.addresses import carries_password
 from infra_core.errors import DamageError, RequestError, StoreError
 from infra_core.store.artifact import MANIFEST, Artifact, Manifest, Part, check_stage, is_key
 from infra_core.store.fetch import fetch_parts, local_parts
@@ -275,6 +276,8 @@ def _absolute(root: str) -> str:
     protocol, mark, rest = root.partition("://")
     if not root.strip() or "::" in root:
         raise StoreError(f"{root!r} cannot be a store; give a path, file://, s3:// or another fsspec URL")
+    if carries_password(root):
+        raise StoreError("a store's address cannot carry a password; give it by the environment")
     if not mark:
         protocol, rest = "file", root
     if protocol in {"file", "local"}:

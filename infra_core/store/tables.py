@@ -172,14 +172,23 @@ def _is_dropped(name: str) -> bool:
 def _parse(content: bytes, where: str, schema: Schema, *, wider: bool = False) -> pl.DataFrame:
     found = _schema_of(BytesIO(content), where)
     _check(where, _known(found, schema) if wider else found, schema)
-    return pl.read_parquet(BytesIO(content), columns=list(schema), hive_partitioning=False)
+    with _readable(where):
+        return pl.read_parquet(BytesIO(content), columns=list(schema), hive_partitioning=False)
 
 
 def _schema_of(table: BytesIO | Path, where: str) -> Schema:
-    try:
+    with _readable(where):
         return pl.read_parquet_schema(table)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where} is not a Parquet table ({error}); is it a part of another kind?") from error
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    try:
+        yield
+    # What is damaged may also end in a panic of the library's own language, or ask for all memory.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, MemoryError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise DataError(f"{where} is not a Parquet table ({told}); is it a part of another kind?") from error
 
 
 def _known(found: Schema, schema: Schema) -> Schema:

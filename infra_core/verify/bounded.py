@@ -56,23 +56,28 @@ class MathsServer:
         return self.process
 
     def ask(self, question: tuple[str, str]) -> Verdict:
-        """Have one answer judged.
-
-        Raises
-        ------
-        RuntimeError
-            If the child as a whole ended, which no answer should bring about.
-        """
+        """Have one answer judged; again if the child was killed, in which the answer need have no part."""
         with self.lock:
-            process = self.running()
-            assert process.stdin is not None  # noqa: S101 - we asked for pipes
-            assert process.stdout is not None  # noqa: S101
+            line = self._asked(question) or self._asked(question)
+        return Verdict(*json.loads(line)) if line else Verdict(False, "comparing was killed twice")
+
+    def _asked(self, question: tuple[str, str]) -> str:
+        """Return the child's line; empty if it ended."""
+        process = self.running()
+        assert process.stdin is not None  # noqa: S101 - we asked for pipes
+        assert process.stdout is not None  # noqa: S101
+        try:
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
+        except BrokenPipeError:
+            line = ""
+        else:
             line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"The process that judges mathematics ended with status {process.wait()}.")
-        return Verdict(*json.loads(line))
+        if not line.endswith("\n"):
+            process.kill()
+            process.wait()
+            return ""
+        return line
 
     def close(self) -> None:
         """End the child: it stops when nobody can ask any more."""
@@ -103,7 +108,7 @@ def _serve(seconds: int) -> None:
             _answer_all(judge_maths, answers, seconds)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status == 0:
+        if status in {0, -signal.SIGKILL}:  # from outside: without an answer we are asked again
             return
         why = (
             f"not compared within {seconds} s"

@@ -78,7 +78,8 @@ def run_programs(
     -------
     list[Outcome]
         One a program. A program that brings its whole sandbox down is run again in one of its own, and so
-        are those behind it.
+        are those behind it, and one that was killed by nobody we know of: whoever kills from outside, as
+        the kernel does when memory is short, has no say in a verdict.
 
     Examples
     --------
@@ -98,24 +99,26 @@ def run_programs(
 
 
 def _run_batch(programs: Sequence[Program], limits: Limits, within: Confinement) -> list[Outcome]:
-    """Run a batch in one sandbox and, should that die, whatever it left undone one by one."""
-    done = _run_once(programs, limits, within)
-    if len(programs) == 1 and not done:
-        return [Outcome("it brought its sandbox down", "", None)]
-    for program in programs[len(done) :]:
-        done += _run_batch([program], limits, within)
+    """Run a batch in one sandbox, and whatever was killed or left undone there again in one of its own."""
+    found = _run_once(programs, limits, within)
+    done = []
+    for place, program in enumerate(programs):
+        one = found[place] if place < len(found) else None
+        if one is None or (one["code"] == -signal.SIGKILL and not one["stopped"]):
+            one = next(iter(_run_once([program], limits, within)), one)
+        done.append(_outcome(one, limits) if one else Outcome("it brought its sandbox down", "", None))
     return done
 
 
-def _run_once(programs: Sequence[Program], limits: Limits, within: Confinement) -> list[Outcome]:
-    """Run a batch in one sandbox; return the outcomes of the programs that it got to judge."""
-    outcomes: list[Outcome] = []
+def _run_once(programs: Sequence[Program], limits: Limits, within: Confinement) -> list[dict]:
+    """Run a batch in one sandbox; return what the driver says of the programs that it got to judge."""
+    found: list[dict] = []
     with start(within, programs, limits) as (process, token):
         for line in _lines(process, limits):
-            if not line.startswith(token) or len(outcomes) == len(programs):
+            if not line.startswith(token) or len(found) == len(programs):
                 break
-            outcomes.append(_outcome(json.loads(line[len(token) :]), limits))
-    return outcomes
+            found.append(json.loads(line[len(token) :]))
+    return found
 
 
 def _lines(process: subprocess.Popen, limits: Limits) -> Iterator[str]:

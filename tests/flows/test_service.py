@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import fsspec
 import httpx
@@ -11,11 +12,12 @@ import pytest
 import yaml
 
 from infra_core.store.store import ArtifactStore
+from infra_core.store.verify import verify_store
 from tests.flows.conftest import REPOSITORY
 from tests.flows.machine import running_machine
 from tests.flows.shrunk import shrunk_tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 CURATE = {
     "entrypoint": "flows/deployed.py:curate",
@@ -138,6 +140,40 @@ def test_a_runs_page_has_report_tables_lineage_and_links(machine, finished_run):
     assert lineage.startswith("- **report**")
     assert "**ingest**" in lineage
     assert machine.environment["INFRA_STORE"] in page["shrunk-store"]["data"]
+
+
+def test_no_secret_is_on_a_page_in_a_log_or_in_the_store(machine, finished_run):
+    """The credentials that the workers were given."""
+    secrets = [machine.environment[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
+    told = [
+        str(shown)
+        for run in finished_run
+        for shown in (
+            machine.run(run["id"]),
+            machine.logs(run["id"]),
+            machine.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}}),
+            machine.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=100),
+        )
+    ]
+    told += [machine.services.last_words(name) for name in ("server", "worker")]
+    root = Path(machine.environment["INFRA_STORE"])
+    told += [path.read_text(errors="replace") for path in root.rglob("*") if path.suffix in {".json", ".md"}]
+    assert len(told) > 20
+    assert not any(secret in text for secret in secrets for text in told)
+
+
+def test_a_run_survives_a_restart_of_the_server(machine, folder):
+    """Killed and brought up again in the middle; the run goes on and tells it how it ended."""
+    (folder / "restarted").mkdir()
+    path, root = quick(folder / "restarted", name="restarted"), folder / "restarted" / "store"
+    run = machine.start("curate/tiny", recipe=str(path), store=str(root))
+    machine.waits(lambda: list(root.glob("ingest/*/manifest.json")), "the middle of the run")
+    for one in descendants(machine.services.running("server")):
+        one.kill()
+    assert machine.infra("up").returncode == 0
+    ended = machine.ends(run)
+    assert ended["state_name"] == "Completed", machine.logs(run)[:5]
+    assert verify_store(ArtifactStore(str(root))).damaged == []
 
 
 def test_a_watched_source_starts_one_run_a_change_and_redoes_what_hangs_on_it(machine, folder, seaweed):

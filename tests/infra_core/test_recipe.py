@@ -86,6 +86,13 @@ def test_a_remote_source_without_a_revision_does_not_load(tiny, tmp_path):
         load(tmp_path, tiny)
 
 
+def test_an_address_with_a_password_is_refused_without_telling_it(tiny, tmp_path):
+    tiny["corpus"]["sources"][0]["uri"] = "https://me:hunter2@host/rows.jsonl"
+    with pytest.raises(RequestError, match="carries a password; use the environment") as caught:
+        load(tmp_path, tiny)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_queries_and_exam_share_questions_only_by_name(tiny, tmp_path):
     tiny["queries"]["tasks"] = tiny["evaluate"]["tasks"]
     with pytest.raises(RequestError, match="query_share"):
@@ -138,7 +145,15 @@ def test_places_are_no_identity(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("name: [", "is not YAML"), ("- a", "recipe: "), ("", "recipe: "), ("name: x", "seed: Field required")],
+    [
+        ("name: [", "is not YAML"),
+        ("name: 2024-13-45", "is not YAML"),
+        ("name: !!timestamp x", "is not YAML"),
+        ("name: " + "[" * 3000, "is not YAML"),
+        ("- a", "recipe: "),
+        ("", "recipe: "),
+        ("name: x", "seed: Field required"),
+    ],
 )
 def test_what_is_no_recipe_is_one_line(tmp_path, text, complaint):
     path = tmp_path / "bad.yaml"

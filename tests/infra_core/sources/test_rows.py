@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import struct
 import tracemalloc
 
 import pyarrow as pa
@@ -150,7 +151,17 @@ def truncated(writer):
     return write
 
 
+def lying_arrow(path):
+    """Write a text that ends far behind the file: whoever believes it is killed by the kernel."""
+    offsets = pa.py_buffer(struct.pack("<3i", 0, 2**30, 5))
+    column = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"hello")])
+    batch = pa.record_batch([column], names=["a"])
+    with pa.ipc.new_stream(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+
+
 DAMAGED = {
+    "lying.arrow": (lying_arrow, "cannot be read"),
     "cut.jsonl.gz": (truncated(WRITERS["a.jsonl.gz"]), "Truncated"),
     "cut.jsonl.zst": (truncated(WRITERS["a.jsonl.zst"]), "Truncated"),
     "cut.parquet": (truncated(WRITERS["a.parquet"]), "cannot be read"),

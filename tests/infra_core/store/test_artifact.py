@@ -87,7 +87,7 @@ def test_a_manifest_of_another_shape_is_damage_and_named(edit, said):
         Manifest.from_json(json.dumps(fields), WHERE)
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe", "[]", "null", "7", ""])
+@pytest.mark.parametrize("text", [b"\xff\xfe", "[]", "null", "7", "", "[" * 100_000])
 def test_what_is_no_manifest_at_all_is_damage(text):
     with pytest.raises(DamageError, match=WHERE):
         Manifest.from_json(text, WHERE)

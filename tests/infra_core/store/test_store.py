@@ -190,6 +190,12 @@ def test_what_is_no_store_is_refused_in_words(root):
         ArtifactStore(root).probe()
 
 
+def test_an_address_with_a_password_is_refused_without_telling_it():
+    with pytest.raises(StoreError, match="cannot carry a password") as caught:
+        ArtifactStore("s3://id:hunter2@bucket/prefix")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_file_where_the_store_should_be_is_refused_in_words(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     store = ArtifactStore(str(tmp_path / "file"))

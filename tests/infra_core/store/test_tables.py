@@ -89,6 +89,19 @@ def test_a_wider_table_is_read_as_a_narrower_one_only_if_asked(store):
         read_tables(store, artifact, narrow)
 
 
+def test_a_table_with_damaged_pages_is_refused_by_file(store):
+    """Its footer, and so its schema, is whole."""
+    whole = build(store, lambda out: write_table(out, "t.parquet", frame(*map(str, range(1000))), SCHEMA))
+    content = store.read(whole, "t.parquet")
+
+    def write(out):
+        with out.open("t.parquet") as file:
+            file.write(content[:4] + b"\xff" * 200 + content[204:])
+
+    with pytest.raises(DataError, match=r"t\.parquet is not a Parquet table"):
+        read_table(store, build(store, write, version=2), "t.parquet", SCHEMA)
+
+
 def test_what_is_no_table_is_refused_by_file(store):
     def write(out):
         with out.open("t.parquet") as file:

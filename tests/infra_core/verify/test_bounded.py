@@ -3,6 +3,10 @@
 import subprocess
 import sys
 import threading
+import time
+
+import psutil
+import pytest
 
 from infra_core.verify.bounded import MathsServer, judge_maths_bounded
 
@@ -20,6 +24,27 @@ def test_an_endless_comparison_is_stopped_and_the_next_goes_on():
     assert [verdict.correct for verdict in found] == [True, False, False]
     assert found[1].why == "not compared within 1 s"
     assert found[2].why == "got 2, expected 3"
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("victim", ["the child", "its fork"])
+def test_a_judge_that_is_killed_from_outside_judges_again(victim):
+    """While it is at an answer that takes it a second to give up."""
+    server, found = MathsServer(seconds=1), []
+    assert server.ask(("#### 1", "1")).correct
+    child = psutil.Process(server.process.pid)
+    [fork] = child.children()
+    thread = threading.Thread(target=lambda: found.extend(map(server.ask, [ENDLESS, ("#### 2", "2")])))
+    thread.start()
+    time.sleep(0.3)
+    (child if victim == "the child" else fork).kill()
+    thread.join()
+    server.close()
+    assert [(verdict.correct, verdict.why[:12]) for verdict in found] == [
+        (False, "not compared"),
+        (True, found[1].why[:12]),
+    ]
+    assert not fork.is_running() or fork.status() == psutil.STATUS_ZOMBIE
 
 
 def test_odd_text_is_judged_like_any_other():

@@ -211,6 +211,33 @@ def wait_until(true, seconds=15.0):
     return now
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize("strength", ["bubblewrap", "namespaces", "rlimits"])
+@pytest.mark.parametrize("victim", [0, -1], ids=["the sandbox", "the program"])
+def test_what_is_killed_from_outside_is_run_again(strength, victim):
+    """By an operator, or by the kernel for want of memory: the verdict is that of a quiet machine."""
+    if (within := confinement(strength)) is None:
+        pytest.skip(f"{strength} does not work here")
+    slow = Program("import time; time.sleep(1.5); print('slept')")
+    before, outcomes = drivers(), []
+    limits = Limits(wall_seconds=20.0)
+    programs = [honest(1), slow, honest(2)]
+
+    def run():
+        outcomes.extend(run_programs(programs, limits, within=within, at_once=1))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert wait_until(lambda: len(drivers() - before) >= 2)
+    time.sleep(0.7)  # the first one is done, the second sleeps
+    family = sorted(drivers() - before, key=lambda pid: psutil.Process(pid).create_time())
+    os.kill(family[victim], signal.SIGKILL)
+    thread.join()
+    assert [outcome.report for outcome in (outcomes[0], outcomes[2])] == ["2", "4"]
+    assert (outcomes[1].stdout, outcomes[1].trouble) == ("slept\n", "")
+    assert wait_until(lambda: not drivers() - before)
+
+
 def test_a_faked_line_is_only_output():
     """Printing what the driver would print, with or without newline, changes nobody's outcome."""
     fake = '0123456789abcdef0123456789abcdef {"stopped": "", "code": 0, "stdout": "", "report": "passed"}'

@@ -1,0 +1,221 @@
+"""Whole runs that are killed, cut off, damaged and crowded: nothing is lost, nothing made twice, same hashes.
+
+Crashes of the parts of a machine, with Prefect, are in test_service.py; those of a store by itself in
+tests/infra_core/store/test_faults.py. ``INFRA_CHAOS_KILLS`` says how often the long test kills.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+import psutil
+import pytest
+import yaml
+from s3fs import S3FileSystem
+
+from flows.curate import run_stages
+from infra_core.errors import DamageError
+from infra_core.recipe import Recipe
+from infra_core.store.artifact import MANIFEST
+from infra_core.store.store import ArtifactStore
+from infra_core.store.transport import reach_bucket
+from infra_core.store.verify import verify_store
+from tasks._stage import RunContext
+from tests.fault_proxy import fault_proxy
+from tests.flows.conftest import REPOSITORY
+from tests.flows.shrunk import shrunk_tiny
+from tests.flows.test_curate import part_hashes
+from tests.services import free_ports
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+
+KILLS = int(os.environ.get("INFRA_CHAOS_KILLS", "6"))
+MARK = "INFRA_CHAOS_MARK"  # in the environment of a run and all its children
+LONGEST = 6.0  # seconds of work before a kill
+ROW_LOCAL = ("ingest/*/*.parquet", "score/*/*.parquet", "evaluate/*/draws-*/*.parquet")
+
+
+class Straight:
+    """A run without Prefect, in a process that can be killed."""
+
+    def __init__(self, recipe, store, **environment):
+        self.mark = uuid4().hex
+        ours = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", MARK: self.mark}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.flows.straight", str(recipe), str(store)],
+            env=os.environ | ours | environment, cwd=REPOSITORY, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def begins(self):
+        assert self.process.stdout.readline() == "begun\n", self.process.communicate()[1][-2000:]
+
+    def ends(self):
+        """Wait for its end and return the key of its report."""
+        stdout, stderr = self.process.communicate(timeout=500)
+        assert self.process.returncode == 0, stderr[-3000:]
+        return stdout.splitlines()[-1]
+
+    def family(self):
+        """Every process that it started, itself first, whoever their parent is by now."""
+        found = []
+        for one in psutil.process_iter():
+            try:
+                if one.environ().get(MARK) == self.mark and one.status() != psutil.STATUS_ZOMBIE:
+                    found.append(one)
+            except psutil.Error:
+                continue
+        return sorted(found, key=lambda one: (one.pid != self.process.pid, one.create_time()))
+
+
+def finished_files(root):
+    """Files that nobody may touch any more: those of finished artifacts, and row-local parts of all."""
+    whole = [path for done in root.glob(f"[!.]*/*/{MANIFEST}") for path in done.parent.rglob("*")]
+    parts = [path for pattern in ROW_LOCAL for path in root.glob(pattern)]
+    return {
+        path: path.stat().st_mtime_ns
+        for path in (*whole, *parts)
+        if path.is_file() and ".work" not in path.parts
+    }
+
+
+def killed_once(run, random):
+    """Let a run work for a while and kill it, perhaps after one of its children; return how many died."""
+    run.begins()
+    time.sleep(random.uniform(0, LONGEST))
+    died, children = 0, run.family()[1:]
+    if children and random.random() < 0.7:
+        random.choice(children).kill()
+        died += 1
+        time.sleep(random.uniform(0, LONGEST))
+    if run.process.poll() is None:
+        run.process.kill()
+        died += 1
+    _, stderr = run.process.communicate()
+    assert run.process.returncode in {0, -signal.SIGKILL}, stderr[-3000:]
+    deadline = time.monotonic() + 30
+    while left := run.family():
+        assert time.monotonic() < deadline, f"{left} outlived the run"
+        time.sleep(0.1)
+    return died
+
+
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments(finished, tmp_path):
+    """The run, or first one of its children: over and over until it is through, then from the start."""
+    random, killed, through = Random(7), 0, 0  # noqa: S311 - not for secrets
+    while killed < KILLS:
+        root, written, over = tmp_path / f"store{through}", {}, False
+        while killed < KILLS and not over:
+            run = Straight(finished.recipe, root)
+            killed += killed_once(run, random)
+            over = run.process.returncode == 0
+            now = finished_files(root)
+            assert written.items() <= now.items(), "what was whole was lost or made again"
+            written = now
+        assert Straight(finished.recipe, root).ends() == finished.report.key
+        assert written.items() <= finished_files(root).items()
+        assert part_hashes(ArtifactStore(str(root))) == part_hashes(finished.ctx.store)
+        through += 1
+
+
+def test_several_workers_given_the_same_run_and_another_that_shares_its_stages(finished, tmp_path):
+    """Two runs of one recipe and one of a recipe with another arm, all at once on one store."""
+    given = yaml.safe_load(finished.recipe.read_text())
+    mixtures = {"flip": given["mixtures"]["flip"], "reverse": {"kind": "reverse", "like": "flip"}}
+    other = shrunk_tiny(tmp_path, mixtures=mixtures, name="other")
+    root = tmp_path / "store"
+    runs = [Straight(recipe, root) for recipe in (finished.recipe, finished.recipe, other)]
+    keys = [run.ends() for run in runs]
+    assert keys[0] == keys[1] == finished.report.key != keys[2]
+    store = ArtifactStore(str(root))
+    together = part_hashes(store)
+    assert part_hashes(finished.ctx.store).items() <= together.items()
+    alone = RunContext.here(str(tmp_path / "alone"), "cpu")
+    run_stages(Recipe.load(other), alone)
+    assert part_hashes(alone.store).items() <= together.items()
+    assert verify_store(store).damaged == []
+
+
+def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away(
+    finished, seaweed, monkeypatch, tmp_path
+):
+    """5 % of requests answered 503, 2 % broken off, 2 % late, and once nothing for ten seconds."""
+    [port] = free_ports(1)
+    store = seaweed.url()
+    with fault_proxy(seaweed.endpoint, port) as proxy:
+        proxy.refused, proxy.cut, proxy.slow = 0.05, 0.02, 0.02
+        environment = {"AWS_ENDPOINT_URL_S3": proxy.endpoint, "INFRA_CACHE": str(tmp_path / "cache")}
+        tries, cut_off = 0, False
+        while True:
+            tries += 1
+            run = Straight(finished.recipe, store, **environment)
+            run.begins()
+            while not cut_off and run.process.poll() is None and proxy.met["passed"] < 150:
+                time.sleep(0.2)
+            if not cut_off:
+                cut_off, target, proxy.target = True, proxy.target, None
+                time.sleep(10)
+                proxy.target = target
+            stdout, stderr = run.process.communicate(timeout=500)
+            if run.process.returncode == 0:
+                break
+            # Without Prefect nobody tries a stage again but the one who starts the run.
+            assert stderr.startswith("UnreachableError: "), stderr[-3000:]
+            assert tries < 6
+    assert min(proxy.met[fate] for fate in ("refused", "cut", "slow", "gone")) > 0, proxy.met
+    S3FileSystem.clear_instance_cache()
+    reach_bucket.cache_clear()
+    assert stdout.splitlines()[-1] == finished.report.key
+    assert part_hashes(ArtifactStore(store)) == part_hashes(finished.ctx.store)
+    assert verify_store(ArtifactStore(store)).damaged == []
+
+
+def flip(content):
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+HARMS = {
+    "part cut short": ("*.parquet", lambda content: content[:-9]),
+    "part with a flipped bit": ("*.parquet", flip),
+    "part gone": ("*.parquet", None),
+    "manifest gone": (MANIFEST, None),
+    "manifest half written": (MANIFEST, lambda content: content[: len(content) // 2]),
+    "manifest of a newer version": (
+        MANIFEST,
+        lambda content: content.replace(b'"format": 1', b'"format": 2'),
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_damage_is_named_and_mended_as_the_message_says(finished, tmp_path, harm):
+    """In the scores; mixtures and report, which rest on them, are gone and so asked for."""
+    pattern, change = HARMS[harm]
+    root = Path(shutil.copytree(finished.ctx.store.root.removeprefix("file://"), tmp_path / "store"))
+    shutil.rmtree(root / "report")
+    for mixture in root.glob("mix/*"):
+        shutil.rmtree(mixture)
+    victim = sorted(root.glob(f"score/*/{pattern}"))[0]
+    victim.write_bytes(change(victim.read_bytes())) if change else victim.unlink()
+    ctx, told = RunContext.here(str(root), "cpu"), ""
+    for _ in range(3):
+        try:
+            report = run_stages(Recipe.load(finished.recipe), ctx)
+            break
+        except DamageError as error:
+            told = str(error)
+            assert str(victim.relative_to(root)) in told or victim.name in told
+            names = [word.rstrip(";") for word in told.split("; delete ")[1].split() if "/" in word]
+            for name in names or [str(victim.relative_to(root))]:
+                (root / name).unlink(missing_ok=True)
+    assert bool(told) == (harm != "manifest gone")  # then its parts are there, and are what they were
+    assert report.key == finished.report.key
+    assert part_hashes(ctx.store) == part_hashes(finished.ctx.store)
+    assert verify_store(ctx.store).damaged == []
