@@ -24,12 +24,13 @@ from infra_core.corpus.schema import (
 )
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
-from infra_core.report import ReportInputs, build
+from infra_core.report import ReportInputs, build, draw, draw_stages, write_page
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
+from tasks._factors import BATCH_DEPENDENT
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
 from tasks.mix import LEFT_ROWS, MEASURED, MIXED
@@ -54,7 +55,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=4)
+@stage(version=5)
 def report(
     ctx: RunContext,
     out: WorkDir,
@@ -64,7 +65,7 @@ def report(
     evaluations: Arms,
     params: ReportRun,
 ) -> None:
-    """Write `report.md`, `numbers.json` with every figure of it, and `timing.json`.
+    """Write `report.md`, `numbers.json` with every figure of it, `figures`, `timing.json` and `report.html`.
 
     `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, the queries and scores.
     """
@@ -93,16 +94,25 @@ def report(
         screen=screened,
         queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
         dropped=_dropped(ctx, [found["corpus"], found["reserve"], found["benchmarks"]]),
+        batch_dependence=_batch_dependence(ctx, scores),
         versions={name: version(name) for name in PACKAGES},
     )
     markdown, numbers = build(inputs)
-    with out.open("report.md") as file:
-        file.write(markdown.encode())
-    with out.open("numbers.json") as file:
-        file.write(json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False).encode())
+    charts = draw(numbers)
     rests_on = [run for runs in exams.values() for run in runs] + [scores]
-    with out.open("timing.json") as file:
-        file.write(json.dumps(_timing(ctx, rests_on), indent=2).encode())
+    stages = _stages(ctx, rests_on)
+    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages)
+    texts = {
+        "report.md": markdown,
+        "numbers.json": json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False),
+        "timing.json": json.dumps(stages, indent=2),
+        "report.html": page,
+        **{f"figures/{name}.svg": chart.svg for name, chart in charts.items()},
+    }
+    pictures = {f"figures/{name}.png": chart.png() for name, chart in charts.items()}
+    for name, content in ({name: text.encode() for name, text in texts.items()} | pictures).items():
+        with out.open(name) as file:
+            file.write(content)
 
 
 def _written(
@@ -129,12 +139,19 @@ def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _timing(ctx: RunContext, artifacts: list[Artifact]) -> list[dict[str, object]]:
-    """Return seconds and host of all that these rest on: the one part that differs between runs."""
-    rows: list[dict[str, object]] = []
-    for _, found in ancestors(ctx.store, *artifacts):
+def _stages(ctx: RunContext, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Return all that these rest on, with seconds and host: what differs between runs, and nothing else."""
+    rows: list[dict[str, Any]] = []
+    for depth, found in ancestors(ctx.store, *artifacts):
         if isinstance(found, Artifact):
             manifest = ctx.store.manifest(found)
-            host = manifest.provenance.get("hostname", "")
-            rows.append({"stage": found.stage, "key": found.key, "seconds": manifest.seconds, "host": host})
+            about = {"stage": found.stage, "key": found.key, "depth": depth, "seconds": manifest.seconds}
+            rows.append(about | {"host": manifest.provenance.get("hostname", "")})
     return rows
+
+
+def _batch_dependence(ctx: RunContext, scores: Artifact) -> str:
+    """Return what fitting noted of gradients that feel what shares their batch; nothing if they do not."""
+    fitted = (found for _, found in ancestors(ctx.store, scores) if isinstance(found, Artifact))
+    notes = (ctx.store.manifest(found).provenance.get(BATCH_DEPENDENT, "") for found in fitted)
+    return next(filter(None, notes), "")

@@ -42,6 +42,8 @@ class ReportInputs:
         Schema DIRECTIONS, of arms whose flip was measured.
     agreement
         Schema AGREEMENT, where the model tried problems that have labels.
+    batch_dependence
+        What fitting noted, if gradients were found to depend on how rows are batched.
     versions
         Of what computed the numbers, e.g. ``{"torch": "2.13.0"}``. No times, hosts or paths.
     """
@@ -59,6 +61,7 @@ class ReportInputs:
     left: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     directions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
+    batch_dependence: str = ""
 
     def __post_init__(self) -> None:
         """Check that there is something to compare with.
