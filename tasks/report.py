@@ -21,6 +21,7 @@ from infra_core.corpus.schema import (
     SCORES,
     SCREEN,
     Schema,
+    distinct,
 )
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
@@ -33,6 +34,8 @@ from infra_core.store.tables import read_table, read_tables
 from tasks._factors import BATCH_DEPENDENT
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
+from tasks._steps import read_steps
+from tasks._traces import read_traces
 from tasks.mix import LEFT_ROWS, MEASURED, MIXED
 from tasks.rate_difficulty import AGREED
 
@@ -67,7 +70,8 @@ def report(
 ) -> None:
     """Write `report.md`, `numbers.json` with every figure of it, `figures`, `timing.json` and `report.html`.
 
-    `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, the queries and scores.
+    `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, queries, scores, what
+    each span does, and the checkpoint that was scored, whose tokenizer says which token is which.
     """
     scores = found["scores"]
     exams = {arm: [runs[seed] for seed in sorted(runs, key=int)] for arm, runs in evaluations.items()}
@@ -77,7 +81,9 @@ def report(
     unused = refused(screened, "corpus")
     columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
     scored = read_tables(ctx.store, scores, columns, wider=True).join(unused, on="example_id", how="anti")
-    seed = derive_seed(params.recipe.seed, "cells")
+    seeds = {name: derive_seed(params.recipe.seed, name) for name in ("cells", "steps")}
+    rows = pool_rows(ctx, found["corpus"], "example_id", "domain", "group")
+    used = distinct(rows).join(unused, on="example_id", how="anti")
     inputs = ReportInputs(
         recipe=params.recipe,
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
@@ -89,7 +95,8 @@ def report(
         left={arm: read_table(ctx.store, made, LEFT_ROWS, LEFT) for arm, made in mixtures.items()},
         directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
         agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
-        cells=cells(scored, rated, pool_rows(ctx, found["corpus"], "example_id", "group"), seed=seed),
+        cells=cells(scored, rated, rows.select("example_id", "group"), seed=seeds["cells"]),
+        steps=read_steps(ctx, found.get("behaviours"), scores, used, seed=seeds["steps"]),
         ratings=rated,
         screen=screened,
         queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
@@ -101,7 +108,16 @@ def report(
     charts = draw(numbers)
     rests_on = [run for runs in exams.values() for run in runs] + [scores]
     stages = _stages(ctx, rests_on)
-    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages)
+    traces = read_traces(
+        ctx,
+        params.recipe,
+        corpus=found["corpus"],
+        checkpoint=found["checkpoint"],
+        rules=_by_rule(params.recipe, found),
+        behaved=found.get("behaviours"),
+        scored=scored.join(_shapes(rated), on="example_id", how="inner"),
+    )
+    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages, traces)
     texts = {
         "report.md": markdown,
         "numbers.json": json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False),
@@ -137,6 +153,21 @@ def _by_arm(
 def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:
     frames = [read_tables(ctx.store, pool, DROPPED, "dropped-*.parquet") for pool in pools if pool]
     return pl.concat(frames)
+
+
+def _shapes(rated: pl.DataFrame) -> pl.DataFrame:
+    """Return how long each row of the corpus is, and how hard."""
+    once = rated.filter(pl.col("pool") == "corpus").unique("example_id", keep="first", maintain_order=True)
+    tokens = pl.col("prompt_tokens").cast(pl.Int64) + pl.col("response_tokens")
+    return once.select("example_id", "band", tokens=tokens)
+
+
+def _by_rule(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Artifact]:
+    """Return scores by token rule, those that everything rests on first."""
+    both: dict[str, Artifact] = {recipe.scores.token_rule: found["scores"]}
+    if found.get("other_scores") is not None:
+        both[recipe.scores.other_rule.token_rule] = found["other_scores"]
+    return both
 
 
 def _stages(ctx: RunContext, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code, escape, table
 from infra_core.report.mixtures import mixtures
 from infra_core.report.rows import difficulty, funnel, queries, screened
+from infra_core.report.steps import steps
 
 
 def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
@@ -36,6 +37,7 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
         ("Warnings", cautions(inputs, comparisons, figures)),
         ("Where the change came from", by_difficulty(inputs, figures)),
         ("Which examples teach", [_INFLUENCE, "", *influence(inputs, figures)]),
+        *([("Which steps teach", steps(inputs, figures))] if inputs.steps.height else []),
         ("What the mixtures are made of", mixtures(inputs, figures)),
         ("Queries", queries(inputs, figures)),
         ("Rows", [*funnel(inputs, figures), *screened(inputs, figures), *difficulty(inputs, figures)]),

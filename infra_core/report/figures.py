@@ -35,6 +35,7 @@ class Place:
     source: str | None = None
     reason: str | None = None
     against: str | None = None  # the arm that a difference is from
+    behaviour: str | None = None  # of spans
 
     def __str__(self) -> str:
         """Return the part of a figure's id that says where it stands."""

@@ -12,12 +12,13 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from infra_core.report.charts.drawn import Drawn
-from infra_core.report.charts.influence import MEANS
+from infra_core.report.charts.influence import MEANS, STEPS
 from infra_core.report.charts.look import Numbers
 from infra_core.report.figures import said
 from infra_core.report.inputs import BASELINE
+from infra_core.report.traces import Traces
 
-SCRIPTS = ("page.js",)
+SCRIPTS = ("page.js", "traces.js")
 
 _PAGES = Environment(
     loader=PackageLoader("infra_core.report", "assets"),
@@ -32,6 +33,7 @@ def write_page(
     numbers: Numbers,
     charts: Mapping[str, Drawn],
     stages: Sequence[Mapping[str, Any]],
+    traces: Traces | None = None,
 ) -> str:
     """Return the page.
 
@@ -46,6 +48,8 @@ def write_page(
     stages
         Of everything that the report rests on: `stage`, `key`, `seconds`, `host`, and `depth` beneath the
         report.
+    traces
+        What the viewer shows; without it there is none.
     """
     head, *sections = re.split(r"^## ", markdown, flags=re.MULTILINE)
     asked = head.partition("\n")[2].partition("Decision:")[0]
@@ -58,12 +62,19 @@ def write_page(
         **_arms(numbers),
         sections=[_section(text) for text in sections],
         charts={name: _markup(chart.svg) for name, chart in charts.items()},
-        means=[(metric.replace(" ", "_"), unit) for metric, unit in MEANS.items()],
+        means=_switch(MEANS),
+        steps=_switch(STEPS),
         stages=stages,
+        traces=traces,
         css=_asset("page.css"),
         scripts=scripts,
         allowed=_markup(" ".join(map(_hashed, scripts))),
     )
+
+
+def _switch(metrics: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the names of charts that stand in one place, and what they are chosen by."""
+    return [(metric.replace(" ", "_"), unit) for metric, unit in metrics.items()]
 
 
 def _arms(numbers: Numbers) -> dict[str, Any]:

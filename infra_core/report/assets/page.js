@@ -10,8 +10,8 @@
 
   const tip = document.getElementById("tip");
   document.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest(".figure [aria-label]:not([aria-roledescription$='container'])");
-    const said = mark && mark.getAttribute("aria-roledescription") !== "axis" && mark.getAttribute("aria-label");
+    const mark = event.target.closest(".figure [role='graphics-symbol'][aria-label], [data-said]");
+    const said = mark && (mark.dataset.said || mark.getAttribute("aria-label"));
     tip.hidden = !said;
     if (!said) return;
     tip.textContent = said;

@@ -36,6 +36,7 @@ def draw(numbers: Numbers) -> dict[str, Drawn]:
         "differences": exam.differences(numbers["comparisons"], figures),
         "accuracy_by_difficulty": exam.by_difficulty(figures),
         **{metric.replace(" ", "_"): influence.cells(figures, metric) for metric in influence.MEANS},
+        **{metric.replace(" ", "_"): influence.steps(figures, metric) for metric in influence.STEPS},
         "mixtures": rows.mixtures(figures),
         "lengths": rows.lengths(figures),
         "fates": rows.fates(figures),

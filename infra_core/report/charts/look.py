@@ -12,7 +12,7 @@ from infra_core.report.inputs import BANDS
 Numbers = Mapping[str, Any]
 """The object in numbers.json."""
 
-Chart = alt.TopLevelMixin
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 # Okabe and Ito's colours, which people with any kind of colour blindness tell apart.
 BLUE, ORANGE, SKY, AMBER, GREY = "#0072b2", "#d55e00", "#56b4e9", "#e69f00", "#8a8f98"
@@ -23,7 +23,7 @@ STEP = 22  # pixels a row
 WIDTH = 270  # pixels a panel
 SPACING = 36  # pixels between panels: half a label each
 
-_PLACES = ("arm", "task", "domain", "band", "group", "source", "reason", "against")
+_PLACES = ("arm", "task", "domain", "band", "group", "source", "reason", "against", "behaviour")
 
 
 def figures_of(numbers: Numbers) -> pl.DataFrame:
