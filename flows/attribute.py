@@ -10,6 +10,7 @@ from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
 from tasks.base import base, pinned
+from tasks.behaviours import BehaviourRun, behaviours
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.fit_eigenbasis import fit_eigenbasis
 from tasks.fit_factors import fit_factors
@@ -52,11 +53,14 @@ class Found:
     queries: Artifact
     factors: Artifact
     scores: Artifact
+    behaviours: Artifact | None = None  # of spans, where responses are divided
+    other_scores: Artifact | None = None  # under the other token rule, where rules are compared
 
     def for_report(self) -> dict[str, Any]:
         """Return all of it that a report reads."""
         pools = {**self.data.pools(), "benchmarks": self.data.benchmarks}
-        return {**pools, "queries": self.queries, "scores": self.scores}
+        found = {"checkpoint": self.checkpoint, "queries": self.queries, "scores": self.scores}
+        return {**pools, **found, "behaviours": self.behaviours, "other_scores": self.other_scores}
 
 
 def untrained(given: Recipe, ctx: RunContext) -> Artifact:
@@ -142,7 +146,15 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     eigenbasis = fit_eigenbasis(ctx, **fitted_on)
     factors = fit_factors(ctx, **fitted_on, eigenbasis=eigenbasis)
     scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
-    return Found(data, started, keep_all, checkpoint, queries, factors, scores)
+    other = None
+    if given.compare_rules:
+        turned = given.model_copy(update={"scores": given.scores.other_rule})
+        other = scored(turned, ctx, "corpus, other rule", checkpoint, data.corpus, factors, queries)
+    labels = None
+    if given.scores.spans is not None:
+        divided = BehaviourRun(spans=given.scores.spans)
+        labels = behaviours(ctx, corpus=data.corpus, base=drawn, params=divided)
+    return Found(data, started, keep_all, checkpoint, queries, factors, scores, labels, other)
 
 
 def scored(

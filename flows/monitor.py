@@ -42,6 +42,7 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     for key, (markdown, told) in pages.items():
         create_markdown_artifact(markdown=markdown, key=artifact_key(result.name, key), description=told)
     links = {
+        "report-page": (f"{result.report.uri}/report.html", "report.html in the store: download it to look"),
         "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
         "store": (store.root, "the store"),
     }

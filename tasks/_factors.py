@@ -27,6 +27,7 @@ from tasks._stage import RunContext
 
 logger = logging.getLogger(__name__)
 
+BATCH_DEPENDENT = "batch_dependent"  # among notes, where gradients feel how rows are batched
 SUFFIX = ".safetensors"
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ def note_probe(
     probe = probe_batches(model, examples, modules)
     out.notes["batch_dependence"] = str(probe)
     if probe.notable:
+        out.notes[BATCH_DEPENDENT] = str(probe)
         logger.warning(
             "%s: influence will depend on batching; load the model in fp32, or without fused attention", probe
         )

@@ -21,17 +21,21 @@ from infra_core.corpus.schema import (
     SCORES,
     SCREEN,
     Schema,
+    distinct,
 )
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
-from infra_core.report import ReportInputs, build
+from infra_core.report import ReportInputs, build, draw, draw_stages, write_page
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
+from tasks._factors import BATCH_DEPENDENT
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
+from tasks._steps import read_steps
+from tasks._traces import read_traces
 from tasks.mix import LEFT_ROWS, MEASURED, MIXED
 from tasks.rate_difficulty import AGREED
 
@@ -54,7 +58,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=4)
+@stage(version=5)
 def report(
     ctx: RunContext,
     out: WorkDir,
@@ -64,9 +68,10 @@ def report(
     evaluations: Arms,
     params: ReportRun,
 ) -> None:
-    """Write `report.md`, `numbers.json` with every figure of it, and `timing.json`.
+    """Write `report.md`, `numbers.json` with every figure of it, `figures`, `timing.json` and `report.html`.
 
-    `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, the queries and scores.
+    `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, queries, scores, what
+    each span does, and the checkpoint that was scored, whose tokenizer says which token is which.
     """
     scores = found["scores"]
     exams = {arm: [runs[seed] for seed in sorted(runs, key=int)] for arm, runs in evaluations.items()}
@@ -76,7 +81,9 @@ def report(
     unused = refused(screened, "corpus")
     columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
     scored = read_tables(ctx.store, scores, columns, wider=True).join(unused, on="example_id", how="anti")
-    seed = derive_seed(params.recipe.seed, "cells")
+    seeds = {name: derive_seed(params.recipe.seed, name) for name in ("cells", "steps")}
+    rows = pool_rows(ctx, found["corpus"], "example_id", "domain", "group")
+    used = distinct(rows).join(unused, on="example_id", how="anti")
     inputs = ReportInputs(
         recipe=params.recipe,
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
@@ -88,21 +95,40 @@ def report(
         left={arm: read_table(ctx.store, made, LEFT_ROWS, LEFT) for arm, made in mixtures.items()},
         directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
         agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
-        cells=cells(scored, rated, pool_rows(ctx, found["corpus"], "example_id", "group"), seed=seed),
+        cells=cells(scored, rated, rows.select("example_id", "group"), seed=seeds["cells"]),
+        steps=read_steps(ctx, found.get("behaviours"), scores, used, seed=seeds["steps"]),
         ratings=rated,
         screen=screened,
         queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
         dropped=_dropped(ctx, [found["corpus"], found["reserve"], found["benchmarks"]]),
+        batch_dependence=_batch_dependence(ctx, scores),
         versions={name: version(name) for name in PACKAGES},
     )
     markdown, numbers = build(inputs)
-    with out.open("report.md") as file:
-        file.write(markdown.encode())
-    with out.open("numbers.json") as file:
-        file.write(json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False).encode())
+    charts = draw(numbers)
     rests_on = [run for runs in exams.values() for run in runs] + [scores]
-    with out.open("timing.json") as file:
-        file.write(json.dumps(_timing(ctx, rests_on), indent=2).encode())
+    stages = _stages(ctx, rests_on)
+    traces = read_traces(
+        ctx,
+        params.recipe,
+        corpus=found["corpus"],
+        checkpoint=found["checkpoint"],
+        rules=_by_rule(params.recipe, found),
+        behaved=found.get("behaviours"),
+        scored=scored.join(_shapes(rated), on="example_id", how="inner"),
+    )
+    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages, traces)
+    texts = {
+        "report.md": markdown,
+        "numbers.json": json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False),
+        "timing.json": json.dumps(stages, indent=2),
+        "report.html": page,
+        **{f"figures/{name}.svg": chart.svg for name, chart in charts.items()},
+    }
+    pictures = {f"figures/{name}.png": chart.png() for name, chart in charts.items()}
+    for name, content in ({name: text.encode() for name, text in texts.items()} | pictures).items():
+        with out.open(name) as file:
+            file.write(content)
 
 
 def _written(
@@ -129,12 +155,34 @@ def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _timing(ctx: RunContext, artifacts: list[Artifact]) -> list[dict[str, object]]:
-    """Return seconds and host of all that these rest on: the one part that differs between runs."""
-    rows: list[dict[str, object]] = []
-    for _, found in ancestors(ctx.store, *artifacts):
+def _shapes(rated: pl.DataFrame) -> pl.DataFrame:
+    """Return how long each row of the corpus is, and how hard."""
+    once = rated.filter(pl.col("pool") == "corpus").unique("example_id", keep="first", maintain_order=True)
+    tokens = pl.col("prompt_tokens").cast(pl.Int64) + pl.col("response_tokens")
+    return once.select("example_id", "band", tokens=tokens)
+
+
+def _by_rule(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Artifact]:
+    """Return scores by token rule, those that everything rests on first."""
+    both: dict[str, Artifact] = {recipe.scores.token_rule: found["scores"]}
+    if found.get("other_scores") is not None:
+        both[recipe.scores.other_rule.token_rule] = found["other_scores"]
+    return both
+
+
+def _stages(ctx: RunContext, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Return all that these rest on, with seconds and host: what differs between runs, and nothing else."""
+    rows: list[dict[str, Any]] = []
+    for depth, found in ancestors(ctx.store, *artifacts):
         if isinstance(found, Artifact):
             manifest = ctx.store.manifest(found)
-            host = manifest.provenance.get("hostname", "")
-            rows.append({"stage": found.stage, "key": found.key, "seconds": manifest.seconds, "host": host})
+            about = {"stage": found.stage, "key": found.key, "depth": depth, "seconds": manifest.seconds}
+            rows.append(about | {"host": manifest.provenance.get("hostname", "")})
     return rows
+
+
+def _batch_dependence(ctx: RunContext, scores: Artifact) -> str:
+    """Return what fitting noted of gradients that feel what shares their batch; nothing if they do not."""
+    fitted = (found for _, found in ancestors(ctx.store, scores) if isinstance(found, Artifact))
+    notes = (ctx.store.manifest(found).provenance.get(BATCH_DEPENDENT, "") for found in fitted)
+    return next(filter(None, notes), "")

@@ -78,6 +78,17 @@ def spans_of(frame: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, rule: Rule
     return pl.DataFrame(found, schema=pl.Schema(SPANS), orient="row")
 
 
+def response_offsets(frame: pl.DataFrame, tokenizer: PreTrainedTokenizerBase) -> Iterator[Offsets]:
+    """Yield for each row which characters of its response each token covers, as `render` cuts it.
+
+    The end-of-text token, which `render` puts behind them, covers none and is not among them.
+    """
+    for rows in frame.select("response").iter_slices(ROWS_AT_ONCE):
+        texts = rows["response"].to_list()
+        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        yield from encoded["offset_mapping"]
+
+
 def _with_defaults(frame: pl.DataFrame) -> pl.DataFrame:
     columns = {"weight": pl.Float32(), "masked": RANGES}
     missing = [

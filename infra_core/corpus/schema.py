@@ -121,6 +121,14 @@ SPANS: Schema = {
 }
 """One row a span of a response, in the order of `SCORES.spans`, whose entry 0 is the prompt."""
 
+BEHAVED: Schema = {
+    **SPANS,
+    "behaviour": pl.String(),  # as docs/behaviours.md defines them
+    "before": pl.Int32(),  # tokens of the response that stand before the span
+    "of": pl.Int32(),  # tokens of the response
+}
+"""Row-local: what each span of a response does, and where it stands."""
+
 MIXTURE: Schema = {
     **CORPUS,
     "origin": pl.String(),  # kept | swapped_in | edited

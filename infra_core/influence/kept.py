@@ -213,7 +213,9 @@ def recording(
     record = Record()
     with ExitStack() as hooks:
         watched = kept.watched() if kept is not None else []
-        ends = [(name, _write_input) for stretch in watched for name in stretch.entries]
+        ends: list[tuple[str, Callable[..., None]]] = [
+            (name, _write_input) for stretch in watched for name in stretch.entries
+        ]
         ends += [(name, _write_gradients) for stretch in watched for name in stretch.exits]
         for name, write in ends:
             hooks.callback(

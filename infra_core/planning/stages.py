@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from infra_core.evaluation.generation import BATCH_TOKENS
 from infra_core.influence.plan import ModuleSize
 from infra_core.planning.work import Amount, Shape, Work
-from infra_core.recipe import AskParams, DrawParams, Recipe
+from infra_core.recipe import AskParams, DrawParams, Recipe, ScoreParams
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,14 @@ class StageWork:
 
     def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
         """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
-        tokens = self.scored_tokens
-        if self.recipe.scores.token_rule == "loss_term":
+        scores = self.recipe.scores
+        work = self._scoring(self.scored_tokens, scores, sizes)
+        if self.recipe.compare_rules:
+            work += self._scoring(self.volume.tokens, scores.other_rule, sizes)
+        return work
+
+    def _scoring(self, tokens: int, params: ScoreParams, sizes: Sequence[ModuleSize]) -> Work:
+        if params.token_rule == "loss_term":
             # Forward mode: a value and a tangent, for each group anew.
             dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3
             return dual * query_groups(self.recipe)

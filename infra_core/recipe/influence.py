@@ -48,3 +48,9 @@ class ScoreParams(Params):
     spans: Literal["lines", "sentences"] | None = None
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     energy: Fraction | None = None  # of many queries: the share that compressing them keeps; none: exact
+
+    @property
+    def other_rule(self) -> "ScoreParams":
+        """The same under the token rule that this is not."""
+        other = "loss_term" if self.token_rule == "position" else "position"
+        return self.model_copy(update={"token_rule": other})

@@ -46,6 +46,7 @@ class Recipe(Params):
     query_share: Fraction | None = None  # of a benchmark that is both queried and examined; split by question
     factors: FactorParams = FactorParams()
     scores: ScoreParams
+    compare_rules: bool | None = None  # score the corpus under the other token rule too; the page can switch
     mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
     evaluate: EvaluateParams
 

@@ -4,13 +4,17 @@ from typing import Any
 
 from infra_core.evaluation.harness import harness_version
 from infra_core.recipe import ScratchBase
-from infra_core.report.exam import arms_by_task, by_difficulty, decisions, power
+from infra_core.report.cautions import cautions
+from infra_core.report.decision import decide_all
+from infra_core.report.decision import sentences as decided
+from infra_core.report.exam import arms_by_task, by_difficulty, compare, power
 from infra_core.report.figures import EVERYWHERE, Figures
 from infra_core.report.influence import influence
 from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code, escape, table
 from infra_core.report.mixtures import mixtures
 from infra_core.report.rows import difficulty, funnel, queries, screened
+from infra_core.report.steps import steps
 
 
 def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
@@ -19,24 +23,28 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
     Returns
     -------
     tuple
-        The text, and an object with keys `recipe`, `figures` (each with value, low, high, n, seeds and
-        unit, by arm and task), `comparisons` (each with its own interval, p, p corrected for the others, and
-        the verdict of the latter), `power` and `versions`. Fractions where the text shows percentages.
+        The text, and an object with keys `recipe`, `decisions` (by mixture, each with its reason), `figures`
+        (each with value, low, high, n, seeds and unit, by arm and task), `comparisons` (each with its own
+        interval, p, p corrected for the others, and the verdict of the latter), `power` and `versions`.
+        Fractions where the text shows percentages.
     """
     figures = Figures()
-    sentences, comparisons = decisions(inputs, figures)
+    sentences, comparisons = compare(inputs, figures)
+    decisions = decide_all(inputs, comparisons)
     strength = power(inputs, comparisons)
     sections = [
         ("What happened", [*sentences, *arms_by_task(inputs, figures)]),
+        ("Warnings", cautions(inputs, comparisons, figures)),
         ("Where the change came from", by_difficulty(inputs, figures)),
         ("Which examples teach", [_INFLUENCE, "", *influence(inputs, figures)]),
+        *([("Which steps teach", steps(inputs, figures))] if inputs.steps.height else []),
         ("What the mixtures are made of", mixtures(inputs, figures)),
         ("Queries", queries(inputs, figures)),
         ("Rows", [*funnel(inputs, figures), *screened(inputs, figures), *difficulty(inputs, figures)]),
         ("How sure this is", _certainty(inputs, strength)),
     ]
     versions = dict(sorted({**inputs.versions, "lm_eval": harness_version()}.items()))
-    lines = [*_head(inputs, figures)]
+    lines = [*_head(inputs, figures), *(["Decision:", "", *decided(decisions), ""] if decisions else [])]
     for title, body in sections:
         lines += [f"## {title}", "", *body]
     lines += [
@@ -46,6 +54,7 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
     ]
     numbers = {
         "recipe": inputs.recipe.name,
+        "decisions": decisions,
         "figures": figures.as_json(),
         "comparisons": comparisons,
         "power": strength,

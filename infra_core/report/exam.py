@@ -1,4 +1,4 @@
-"""Sections on the exam: the decision, the arms side by side, and where a change came from."""
+"""Sections on the exam: comparisons, the arms side by side, and where a change came from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class _Compared:
         }
 
 
-def decisions(inputs: ReportInputs, figures: Figures) -> tuple[list[str], list[dict[str, Any]]]:
+def compare(inputs: ReportInputs, figures: Figures) -> tuple[list[str], list[dict[str, Any]]]:
     """Return one sentence for every mixture, rival and task, and the comparisons as JSON objects.
 
     Verdicts are corrected for one another: comparisons of accuracy as one family, those of NLL as another.

@@ -1,5 +1,6 @@
 """The numbers of a report. Whatever is printed is registered here first, so that numbers.json has it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ class Place:
     source: str | None = None
     reason: str | None = None
     against: str | None = None  # the arm that a difference is from
+    behaviour: str | None = None  # of spans
 
     def __str__(self) -> str:
         """Return the part of a figure's id that says where it stands."""
@@ -115,6 +117,12 @@ def shown(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return text
     return f"{text} [{_number(figure.low, figure.unit)}, {_number(figure.high, figure.unit)}]"
+
+
+def said(entry: Mapping[str, Any]) -> str:
+    """Return a figure of numbers.json as the report shows it."""
+    metric, unit, value = (entry[key] for key in ("metric", "unit", "value"))
+    return shown(Figure(metric, unit, value, EVERYWHERE, entry["low"], entry["high"]))
 
 
 _SUFFIX = {"fraction": " %", "difference": " points", "size": " points"}

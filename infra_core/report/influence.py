@@ -43,15 +43,16 @@ def _table(cells: pl.DataFrame, figures: Figures, *, by_source: bool) -> list[st
             band,
             *([code(cell["source"])] if by_source else []),
             figures.count("examples scored", cell["n_examples"], place),
-            _mean(figures, "influence", cell, "", place),
-            _mean(figures, "influence per token", cell, "_per_token", place),
-            _mean(figures, "influence at equal length", cell, "_equal_length", place),
+            mean(figures, "influence", cell, "", place),
+            mean(figures, "influence per token", cell, "_per_token", place),
+            mean(figures, "influence at equal length", cell, "_equal_length", place),
         ])
     names = ["queries", "domain", "band", *(["source"] if by_source else [])]
     return table([*names, "examples", "an example", "a token", "at equal length"], rows, left=len(names))
 
 
-def _mean(figures: Figures, metric: str, cell: dict[str, Any], suffix: str, place: Place) -> str:
+def mean(figures: Figures, metric: str, cell: dict[str, Any], suffix: str, place: Place) -> str:
+    """Return a mean of a cell with its interval over problems, where it has these."""
     value, low, high = (cell[f"{name}{suffix}"] for name in ("influence", "low", "high"))
     if value is None:
         return "–"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from infra_core.attributes.steps import STEPS
 from infra_core.corpus.schema import AGREEMENT
 from infra_core.errors import DataError
 from infra_core.evaluation.statistics import Table
@@ -42,6 +43,10 @@ class ReportInputs:
         Schema DIRECTIONS, of arms whose flip was measured.
     agreement
         Schema AGREEMENT, where the model tried problems that have labels.
+    batch_dependence
+        What fitting noted, if gradients were found to depend on how rows are batched.
+    steps
+        Influence by behaviour: `attributes.steps.STEPS`; none where responses were scored whole.
     versions
         Of what computed the numbers, e.g. ``{"torch": "2.13.0"}``. No times, hosts or paths.
     """
@@ -59,6 +64,8 @@ class ReportInputs:
     left: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     directions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
+    batch_dependence: str = ""
+    steps: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STEPS))
 
     def __post_init__(self) -> None:
         """Check that there is something to compare with.

@@ -98,3 +98,23 @@ def test_what_mixture_rules_decide_by_is_paid_for_where_it_is_asked_for():
     assert seconds(select=select, identity=Identity(kind="identity"))["score"] > 5 * plain["score"]
     tried = planned("tiny", volume=volume, difficulty=RateParams(method="pass_rate")).stages
     assert "attempt" in {stage.stage for stage in tried}
+
+
+def test_comparing_token_rules_is_planned_as_a_second_scoring():
+    """Of the corpus, under the rule that the recipe does not name."""
+    seconds = {
+        (rule, both): next(
+            stage.seconds
+            for stage in planned(
+                "smollm2",
+                scores=Recipe.load(RECIPES / "smollm2.yaml").scores.model_copy(update={"token_rule": rule}),
+                compare_rules=both,
+            ).stages
+            if stage.stage == "score"
+        )
+        for rule in ("position", "loss_term")
+        for both in (None, True)
+    }
+    alone = seconds["position", None], seconds["loss_term", None]
+    for rule in ("position", "loss_term"):
+        assert max(alone) < seconds[rule, True] <= 1.01 * sum(alone)

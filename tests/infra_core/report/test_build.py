@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from infra_core.attributes.cells import cells
+from infra_core.attributes.steps import STEPS
 from infra_core.corpus.schema import (
     ANSWERS,
     CORPUS,
@@ -147,6 +148,29 @@ def inputs(
         schema=pl.Schema(QUERY),
         orient="row",
     )
+    steps = pl.DataFrame(
+        [
+            ("math/correct", "math", "plan", 12, 9, 100, 0.25, 0.011, 0.002, 0.021, -0.003, -0.012, 0.004),
+            (
+                "math/correct",
+                "math",
+                "verification",
+                30,
+                20,
+                300,
+                0.75,
+                0.03,
+                0.01,
+                0.05,
+                -0.02,
+                -0.03,
+                -0.01,
+            ),
+            ("math/correct", "code", "loop", 1, 1, 7, 1.0, 0.5, None, None, 0.0, None, None),
+        ],
+        schema=STEPS,
+        orient="row",
+    )
     return ReportInputs(
         recipe=given,
         answers={arm: [answers for answers, _ in runs] for arm, runs in exams.items()},
@@ -158,6 +182,7 @@ def inputs(
         queries=queries,
         dropped=pl.DataFrame([("ours", "f#3", reason, "{}")], schema=pl.Schema(DROPPED), orient="row"),
         versions={"torch": "2.13.0"},
+        steps=steps,
         left={arm: carry_out(decide(given, pools), pools)[1] for arm, given in params.items()},
     )
 
@@ -312,6 +337,15 @@ def test_the_same_inputs_give_the_same_bytes():
     """No time, host or path; nothing hangs on the order of a dictionary or a group-by."""
     first, again = build(inputs()), build(inputs())
     assert first == again
+
+
+def test_behaviours_stand_beside_what_their_place_explains(report):
+    """By query group and domain, with intervals where several problems show them; a turned sign is said."""
+    text, _ = report
+    section = text.split("## Which steps teach")[1].split("\n## ")[0]
+    assert re.search(r"`math` \| plan +\| +12 \| +25\.0 % \| +\+0\.011 \[\+0\.002, \+0\.021\]", section)
+    assert re.search(r"`code` \| loop +\| +1 \| +100\.0 % \| +\+0\.5 \|", section)
+    assert "**verification of `math` on `math/correct` changes sign when its place is held**" in section
 
 
 def test_text_from_elsewhere_cannot_act():

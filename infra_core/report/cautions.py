@@ -1,0 +1,54 @@
+"""What a reader must know before believing the rest: weaknesses of this run, as it shows them itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from infra_core.report.figures import Figures
+from infra_core.report.inputs import ReportInputs
+from infra_core.report.markdown import code
+
+
+def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], figures: Figures) -> list[str]:
+    """Return every weakness that can be read off the run, as lines of Markdown."""
+    found = [*_flips(inputs, figures), *_rivals(inputs, comparisons), *_unlike_controls(inputs)]
+    if inputs.recipe.train.seeds == 1:
+        found.append("One training seed an arm: the luck of training is in no interval.")
+    if inputs.batch_dependence:
+        found.append(f"Gradients depend on what shares a batch: {code(inputs.batch_dependence)}.")
+    return [*(f"- {line}" for line in found or ["None of the signs that are looked for was seen."]), ""]
+
+
+def _flips(inputs: ReportInputs, figures: Figures) -> Iterator[str]:
+    """Say where length alone decides the sign: an example helps, its tokens harm, and both are clear."""
+    clear = [
+        (pl.col(f"low{by}") > 0).cast(pl.Int8) - (pl.col(f"high{by}") < 0).cast(pl.Int8)
+        for by in ("", "_per_token", "_equal_length")
+    ]
+    cells = inputs.cells.filter(pl.col("source").is_null()).with_columns(
+        signs=pl.concat_list(sign.fill_null(0) for sign in clear)
+    )
+    flipped = cells.filter(pl.col("signs").list.max() > 0, pl.col("signs").list.min() < 0)
+    if flipped.height:
+        count = figures.count("cells that change sign with length", flipped.height)
+        names = ", ".join(
+            f"{code(cell['domain'])} {cell['band'] or 'unrated'} on {code(cell['group'])}"
+            for cell in flipped.iter_rows(named=True)
+        )
+        yield f"Influence of {count} cells changes sign with how length is counted: {names}."
+
+
+def _rivals(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which cheap rival beats the mixture that it copies."""
+    for one in comparisons:
+        rival = inputs.recipe.copied_by(one["against"]) == one["arm"]
+        if rival and one["metric"] == "accuracy" and one["verdict"] == "worse":
+            yield f"The control {code(one['against'])} beats {code(one['arm'])} on {code(one['task'])}."
+
+
+def _unlike_controls(inputs: ReportInputs) -> Iterator[str]:
+    """Say which mixtures have nothing of their size beside them."""
+    for arm in inputs.changed:
+        if inputs.recipe.copied_by(arm) is None and not inputs.controls(arm):
+            yield f"{code(arm)} has no control of its size: what it does may be what any change does."

@@ -1,0 +1,73 @@
+"""What each span of each response does: restates, plans, computes, verifies, takes back, goes on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from infra_core.attributes.behaviour import behaviours as behaviours_of
+from infra_core.corpus.render import spans_of
+from infra_core.corpus.schema import BEHAVED, CORPUS, distinct
+from infra_core.corpus.segment import Rule
+from infra_core.lm.load import load_tokenizer
+from infra_core.recipe import Params
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_table, write_table
+from tasks._checkpoint import model_folder
+from tasks._progress import progress
+from tasks._row_local import of_texts
+from tasks._shares import share_out
+from tasks._stage import RunContext, stage
+
+
+class BehaviourRun(Params):
+    """How responses are divided."""
+
+    spans: Rule
+
+
+@stage(version=1)
+def behaviours(
+    ctx: RunContext, out: WorkDir, *, corpus: Artifact, base: Artifact, params: BehaviourRun
+) -> None:
+    """Label every span part by part; `base` says where tokens begin, at which spans are cut."""
+    pending = out.pending(of_texts(ctx, corpus, tokenizer=base.key, params=params))
+    share_out(ctx, out, behaviours_of_parts, pending, Labelling(corpus, base, params.spans))
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What labelling the spans of a pool needs."""
+
+    corpus: Artifact
+    base: Artifact
+    division: Rule
+
+
+def behaviours_of_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Labelling) -> None:
+    """Label the spans of some parts."""
+    tokenizer = load_tokenizer(model_folder(ctx, given.base))
+    with progress("behaviours, parts", len(names)) as update:
+        for done, name in enumerate(names, 1):
+            rows = distinct(read_table(ctx.store, given.corpus, name, CORPUS))
+            write_table(out, name, _labelled(rows, spans_of(rows, tokenizer, given.division)), BEHAVED)
+            update(done)
+
+
+def _labelled(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Say of each span what it does, and where in its response it stands."""
+    texts = {row["example_id"]: row for row in rows.iter_rows(named=True)}
+    labels: list[str] = []
+    for (name,), own in spans.group_by("example_id", maintain_order=True):
+        row = texts[name]
+        pieces = [
+            (kind, row["response"][start:stop])
+            for kind, start, stop in own.select("kind", "start", "stop").iter_rows()
+        ]
+        labels += behaviours_of(row["prompt"], pieces, row["answer"])
+    return spans.with_columns(
+        behaviour=pl.Series(labels, dtype=pl.String()),
+        before=(pl.col("tokens").cum_sum() - pl.col("tokens")).over("example_id").cast(pl.Int32),
+        of=pl.col("tokens").sum().over("example_id").cast(pl.Int32),
+    ).select(*BEHAVED)
