@@ -134,7 +134,7 @@ def found(ctx: RunContext, given: Recipe, rows: int, tokens: int) -> dict[str, A
         "benchmarks": (whole.clear(), schema.CORPUS),
     }
     tables = {
-        name: laid_out(ctx, f"made_{name}", {f"{name}.parquet": table}) for name, table in small.items()
+        name: laid_out(ctx, f"made_{name}", [(f"{name}.parquet", *table)]) for name, table in small.items()
     }
     return {**tables, "corpus": corpus, "reserve": None, "scores": scores, "checkpoint": tokenizer}
 
