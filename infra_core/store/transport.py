@@ -73,7 +73,10 @@ def in_words(error: Exception) -> str:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     match error:
         case PermissionError():
-            return f"permission denied ({text}); check the rights of the folder or of the credentials"
+            return (
+                f"permission denied ({text}); check the rights of the folder or of the credentials, and this "
+                "machine's clock if it is an object store"
+            )
         case NotADirectoryError() | FileExistsError():
             return f"a file is where a folder should be ({text}); move it or give another store"
         case FileNotFoundError():
