@@ -1,13 +1,10 @@
-"""What this machine is, how fast it multiplies matrices, and how much memory a piece of work takes."""
+"""What this machine is, and how fast it multiplies matrices."""
 
-import ctypes
-import gc
 import os
 import platform
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -18,7 +15,6 @@ from benchmarks.workloads import Workload
 from infra_core.store.provenance import provenance
 
 PACKAGES = ("torch", "transformers", "numpy", "polars", "rensa", "kronfluence", "bergson", "datatrove")
-STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 TYPICAL_TOKENS = 320  # of a row of 64 to 1024 tokens, log-uniform: the inner size of one gradient
 
 
@@ -81,51 +77,6 @@ def _product_seconds(shape: tuple[int, int, int], dtype: torch.dtype, budget: fl
         torch.mm(one, other, out=out)
         taken.append(time.perf_counter() - start)
     return median(taken)
-
-
-class PeakMemory:
-    """How far resident memory rose above where it stood at the start.
-
-    Attributes
-    ----------
-    above
-        Bytes; set when the work is done.
-    """
-
-    above: int = 0
-
-
-@contextmanager
-def peak_memory() -> Iterator[PeakMemory]:
-    """Measure the peak of what happens inside, above the model and the imports that are there already.
-
-    Raises
-    ------
-    OSError
-        If the system does not keep a high-water mark that can be reset: it is not Linux.
-    """
-    gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # else what was used and freed before would be used again unseen
-        libc.malloc_trim(0)
-    CLEAR_REFS.write_text("5")  # the high-water mark falls to what is resident now
-    before, found = _resident("VmRSS"), PeakMemory()
-    yield found
-    found.above = _resident("VmHWM") - before
-
-
-def _resident(field: str) -> int:
-    """Return a field of this process' memory in bytes.
-
-    Raises
-    ------
-    OSError
-        If the system does not tell it.
-    """
-    found = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
-    if found is None:
-        raise OSError(f"{STATUS} has no {field}")
-    return int(found[1]) * 1024
 
 
 def offline_environment() -> dict[str, str]:

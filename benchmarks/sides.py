@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from benchmarks import flops, instance_level, ours
-from benchmarks.machine import gemm_rate, mean, peak_memory
+from benchmarks.machine import gemm_rate, mean
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.workloads import BATCH_TOKENS, MadeRows, Workload, build, query_rows, training_rows
 from infra_core.corpus.example import TokenizedExample
@@ -31,6 +31,7 @@ from infra_core.influence import (
 )
 from infra_core.influence.covariance import Covariances, eigenbases, fit_covariances
 from infra_core.lm.batching import batches
+from infra_core.runtime.memory import peak_memory
 
 Reply = dict[str, object]
 N_QUERIES = 2

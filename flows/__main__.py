@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -84,25 +85,54 @@ def curate(  # noqa: PLR0913 - options of a command
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from raw corpus to report; what is in the store already is reused."""
-    from infra_core.recipe import Recipe
-    from infra_core.store.store import ArtifactStore
-
-    path = recipe_path(recipe)
-    Recipe.load(path)  # a wrong request is refused before a server is started for it
-    ArtifactStore(store).probe()
-
-    from prefect.states import State
-
+    path = _checked(recipe, store)
     from flows.deployed import curate as flow
     from flows.resources import asked
-    from flows.terminal import print_outcome
 
     resources = asked(
         device=device, processes=processes, sharding=sharding, at_once=at_once,
         workers=workers, cluster=cluster, stage_hours=stage_hours,
     )  # fmt: skip
-    state = flow(recipe=str(path), store=store, rehearse=rehearse, resources=resources, return_state=True)
-    result = cast(State, state).result()
+    _run(flow, as_json, recipe=path, store=store, rehearse=rehearse, resources=resources)
+
+
+@app.command()
+def validate(
+    recipe: RecipeName,
+    store: StoreUrl = "file://./store",
+    device: Device = "auto",
+    rehearse: Rehearse = False,
+    workers: Workers = 1,
+    cluster: Cluster = "processes",
+    as_json: AsJson = False,
+) -> None:
+    """See whether a recipe's scores are true: retrain on subsets of its corpus, and compare with rivals."""
+    path = _checked(recipe, store, to_validate=True)
+    from flows.deployed import validate as flow
+    from flows.resources import asked
+
+    resources = asked(device=device, workers=workers, cluster=cluster)
+    _run(flow, as_json, recipe=path, store=store, rehearse=rehearse, resources=resources)
+
+
+def _checked(recipe: str, store: str, *, to_validate: bool = False) -> str:
+    """Return the path of a recipe; a wrong request is refused before a server is started for it."""
+    from infra_core.recipe import Recipe
+    from infra_core.store.store import ArtifactStore
+
+    path = recipe_path(recipe)
+    given = Recipe.load(path)
+    if to_validate:
+        given.require_validity()
+    ArtifactStore(store).probe()
+    return str(path)
+
+
+def _run(flow: Callable[..., Any], as_json: bool, **given: Any) -> None:
+    """Run a flow that ends in a report, and say what it came to."""
+    from flows.terminal import print_outcome
+
+    result = flow(**given, return_state=True).result()
     print_outcome(result)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
@@ -170,18 +200,12 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Write a mixture as a data set with a card; trains only if its rule decides by influence."""
-    from infra_core.recipe import Recipe
-    from infra_core.store.store import ArtifactStore
-
-    path = recipe_path(recipe)
-    Recipe.load(path)
-    ArtifactStore(store).probe()
-
+    path = _checked(recipe, store)
     from prefect.states import State
 
     from flows.publish import publish as flow
 
-    state = flow(recipe=str(path), arm=arm, store=store, to=to, device=device, return_state=True)
+    state = flow(recipe=path, arm=arm, store=store, to=to, device=device, return_state=True)
     artifact, place = cast(State, state).result()
     typer.echo(f"published: {place}")
     if as_json:

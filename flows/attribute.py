@@ -142,9 +142,7 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
         base=started if given.queries.objective == "changed" else None,
         params=QueryRun.of(given),
     )
-    fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": keep_all, "params": given.factors}
-    eigenbasis = fit_eigenbasis(ctx, **fitted_on)
-    factors = fit_factors(ctx, **fitted_on, eigenbasis=eigenbasis)
+    factors = fitted(given, ctx, "", checkpoint, keep_all)
     scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
     other = None
     if given.compare_rules:
@@ -155,6 +153,16 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
         divided = BehaviourRun(spans=given.scores.spans)
         labels = behaviours(ctx, corpus=data.corpus, base=drawn, params=divided)
     return Found(data, started, keep_all, checkpoint, queries, factors, scores, labels, other)
+
+
+def fitted(
+    given: Recipe, ctx: RunContext, label: str, checkpoint: Artifact, corpus: Artifact, **changes: Any
+) -> Artifact:
+    """Fit the curvature of a checkpoint on a corpus; `changes` are to the recipe's factors."""
+    params = given.factors.model_copy(update=changes)
+    fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": corpus, "params": params}
+    eigenbasis = fit_eigenbasis(ctx, label=label, **fitted_on)
+    return fit_factors(ctx, label=label, **fitted_on, eigenbasis=eigenbasis)
 
 
 def scored(

@@ -49,13 +49,28 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
     """
     began = time.monotonic()
     given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
-    here = context(store, resources)
-    _require_a_processor(here)
-    # What is not divided weighs on each device as if it were alone.
-    ctx = as_planned(given, here, devices=here.processes if here.sharding == "fsdp" else 1)
+    ctx = planned_context(given, store, resources)
     with workers_at_hand():
         final = run_stages(given, ctx)
     return outcome(ctx, given.name, final, time.monotonic() - began)
+
+
+def planned_context(given: Recipe, store: str, resources: Resources) -> RunContext:
+    """Return the context of a run of a recipe on this machine, with what its plan says of batches.
+
+    Raises
+    ------
+    RequestError
+        If several arms are to train side by side where each takes the devices.
+    """
+    here = context(store, resources)
+    if here.at_once > 1 and here.device != "cpu":
+        raise RequestError(
+            f"at_once is {here.at_once} on {here.device}, where each training takes the devices it is given; "
+            "leave at_once at 1 and raise processes"
+        )
+    # What is not divided weighs on each device as if it were alone.
+    return as_planned(given, here, devices=here.processes if here.sharding == "fsdp" else 1)
 
 
 def context(store: str, resources: Resources) -> RunContext:
@@ -69,14 +84,6 @@ def context(store: str, resources: Resources) -> RunContext:
         cluster=resources.cluster,
         stage_seconds=None if resources.stage_hours is None else 3600 * resources.stage_hours,
     )
-
-
-def _require_a_processor(ctx: RunContext) -> None:
-    if ctx.at_once > 1 and ctx.device != "cpu":
-        raise RequestError(
-            f"at_once is {ctx.at_once} on {ctx.device}, where each training takes the devices it is given; "
-            "leave at_once at 1 and raise processes"
-        )
 
 
 def run_stages(given: Recipe, ctx: RunContext) -> Artifact:

@@ -1,7 +1,8 @@
-"""The flow `curate` as it is deployed and started: light to load; the work is imported when it begins."""
+"""Flows as they are deployed and started: light to load; the work is imported when it begins."""
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,28 @@ ALONE = Resources()
 
 
 def run_name() -> str:
-    """Name a run after its recipe and the mixtures it makes; after the file alone if that cannot be read."""
+    """Name a run after its recipe and what it makes; after the file alone if that cannot be read."""
     asked = flow_run.parameters
     rehearsal = " (rehearsal)" if asked.get("rehearse") else ""
     try:
         given = Recipe.load(asked["recipe"])
     except InfraError:
         return f"{Path(asked['recipe']).stem}{rehearsal}"
-    return f"{given.name}: {', '.join(given.mixtures)}{rehearsal}"
+    made: Iterable[str] = given.mixtures
+    if flow_run.flow_name == "validate" and given.validity is not None:
+        made = given.validity.subsets
+    return f"{given.name}: {', '.join(made)}{rehearsal}"
 
 
-@flow(
-    name="curate",
-    flow_run_name=run_name,
-    persist_result=False,
-    on_failure=[tell_how_to_resume],
-    on_crashed=[tell_how_to_resume],
-    on_cancellation=[tell_how_to_resume],
-)
+RESUMABLE: dict[str, Any] = {
+    "persist_result": False,
+    "on_failure": [tell_how_to_resume],
+    "on_crashed": [tell_how_to_resume],
+    "on_cancellation": [tell_how_to_resume],
+}
+
+
+@flow(name="curate", flow_run_name=run_name, **RESUMABLE)
 def curate(recipe: str, store: str = "", rehearse: bool = False, resources: Resources = ALONE) -> Any:
     """Run a recipe from raw corpus to report; whatever the store already holds is reused.
 
@@ -52,9 +57,23 @@ def curate(recipe: str, store: str = "", rehearse: bool = False, resources: Reso
     resources
         Devices, processes, workers and time.
     """
+    from flows.curate import run
+
+    return _ended(run, recipe, store, rehearse, resources)
+
+
+@flow(name="validate", flow_run_name=run_name, **RESUMABLE)
+def validate(recipe: str, store: str = "", rehearse: bool = False, resources: Resources = ALONE) -> Any:
+    """Put the scores of a recipe to the test by retraining on subsets; parameters are those of `curate`."""
+    from flows.validate import run
+
+    return _ended(run, recipe, store, rehearse, resources)
+
+
+def _ended(run: Callable[..., Any], recipe: str, store: str, rehearse: bool, resources: Resources) -> Any:
+    """Run, and leave on the run's page what came of it."""
     for name in ("flows", "tasks", "infra_core"):
         logging.getLogger(name).setLevel(logging.INFO)
-    from flows.curate import run
     from flows.monitor import show
     from tasks._stage import placed
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 
-from flows.attribute import Data, Found, scored
+from flows.attribute import Data, Found, fitted, scored
 from infra_core.recipe import Recipe
 from infra_core.recipe.mixture import EvidenceKind
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
-from tasks.fit_eigenbasis import fit_eigenbasis
-from tasks.fit_factors import fit_factors
 from tasks.mix import mix
 from tasks.nearness import nearness
 from tasks.perplexity import perplexity
@@ -26,7 +24,11 @@ def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable
     for arm in arms:
         wanted |= given.mixing(arm).evidence
     is_plain = not wanted.isdisjoint({"identity", "reserve_identity"})
-    plain = _identity_factors(given, ctx, found) if is_plain else found.factors
+    plain = (
+        fitted(given, ctx, "identity", found.checkpoint, found.keep_all, curvature="identity")
+        if is_plain
+        else found.factors
+    )
     return {kind: _build(kind, given, ctx, found, plain) for kind in sorted(wanted)}
 
 
@@ -57,10 +59,3 @@ def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, pla
             return found.queries
         case "tokenizer":
             return found.base
-
-
-def _identity_factors(given: Recipe, ctx: RunContext, found: Found) -> Artifact:
-    params = given.factors.model_copy(update={"curvature": "identity"})
-    fitted_on = {"checkpoint": found.checkpoint, "corpus": found.keep_all, "params": params}
-    eigenbasis = fit_eigenbasis(ctx, label="identity", **fitted_on)
-    return fit_factors(ctx, label="identity", **fitted_on, eigenbasis=eigenbasis)

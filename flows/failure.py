@@ -16,16 +16,16 @@ def tell_how_to_resume(flow: Any, flow_run: Any, state: Any) -> None:
         state.name,
         _where(flow_run, state),
         _cause(state),
-        resume_command(flow_run),
+        resume_command(flow_run, flow.name),
     )
 
 
-def resume_command(flow_run: Any) -> str:
-    """Return the command that takes the run up again; all that it finished is kept either way."""
+def resume_command(flow_run: Any, command: str) -> str:
+    """Return the command that takes a run of the flow of that name up again; what it finished is kept."""
     if flow_run.deployment_id is not None:
         return f"prefect flow-run retry {flow_run.id}"
     asked = flow_run.parameters
-    words = ["infra", "curate", str(asked.get("recipe", ""))]
+    words = ["infra", command, str(asked.get("recipe", ""))]
     words += ["--store", asked["store"]] if asked.get("store") else []
     words += ["--rehearse"] if asked.get("rehearse") else []
     return shlex.join(words)

@@ -14,7 +14,17 @@ from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 
 Row = dict[str, Any]
-SHOWN = ("arm", "task", "domain", "band", "group", "source", "reason")  # what a figure is about
+SHOWN = (
+    "arm",
+    "task",
+    "domain",
+    "band",
+    "group",
+    "source",
+    "reason",
+    "design",
+    "method",
+)  # what a figure is about
 DIGITS = 4
 
 
@@ -28,12 +38,15 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
         "exam": (exam(figures), "Accuracy and likelihood by arm, with 95 % intervals."),
         "influence": (influence(figures), "Mean influence of an example by domain and band, in nats."),
         "dropped": (dropped(figures), "Why rows were dropped, by source."),
+        "validity": (validity(figures), "Rank correlation of predicted and actual outcomes of retraining."),
         "stages": (
             stages(result, price_per_hour),
             "Every artifact of this run: seconds, cost, reused or built.",
         ),
     }
     for key, (rows, told) in tables.items():
+        if not rows:  # a run of another flow, whose page has other tables
+            continue
         create_table_artifact(table=rows, key=artifact_key(result.name, key), description=told)
     pages = {
         "report": (store.read(result.report, "report.md").decode(), "The report."),
@@ -77,6 +90,15 @@ def exam(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
 def influence(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return mean influence by query group, domain and band."""
     return [_row(figure) for figure in figures if figure["metric"] == "influence"]
+
+
+def validity(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return how well each method predicts what retraining does, and the ceiling, by design and group."""
+    return [
+        _row(figure, "metric")
+        for figure in figures
+        if figure["metric"] in {"lds", "lds ceiling", "group lds", "group lds ceiling"}
+    ]
 
 
 def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -1,14 +1,16 @@
 """What the `infra` command prints for people. Everything machine-readable is elsewhere."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.monitor import exam, validity
 from flows.outcome import Outcome
 from flows.plan import plan_line
 from flows.retention import Collected
@@ -32,24 +34,28 @@ def print_outcome(result: Outcome) -> None:
         how = "built" if entry.built else "reused"
         stages.add_row(entry.stage, how, f"{entry.seconds:.1f}" if entry.built else "", escape(entry.uri))
     console.print(stages)
-    _print_exam(result)
+    _print_numbers(result)
     reused = len(result.stages) - result.built
     console.print(f"{result.built} built, {reused} reused, {result.seconds:.0f} s")
     console.print(f"report: {escape(result.report.uri)}/report.html", soft_wrap=True)
 
 
-def _print_exam(result: Outcome) -> None:
+def _print_numbers(result: Outcome) -> None:
     store = ArtifactStore(result.report.uri.rsplit("/", 2)[0])
-    numbers = json.loads(store.read(result.report, "numbers.json"))
-    exam = Table("arm", "task", "metric", "value", "95 % interval", "n", "seeds", title="exam")
-    for figure in numbers["figures"]:
-        if figure.get("band") is None and figure["metric"] in {"accuracy", "nll_per_token"}:
-            interval = f"{figure['low']:.3f} … {figure['high']:.3f}"
-            exam.add_row(
-                figure["arm"], figure["task"], figure["metric"], f"{figure['value']:.3f}", interval,
-                str(figure["n"]), str(figure["seeds"]),
-            )  # fmt: skip
-    console.print(exam)
+    figures = json.loads(store.read(result.report, "numbers.json"))["figures"]
+    if result.report.stage == "assess":
+        _print_figures("rank correlations", validity(figures), ("metric", "group", "design", "method"))
+    else:
+        _print_figures("exam", exam(figures), ("arm", "task", "metric"))
+
+
+def _print_figures(title: str, rows: Sequence[Mapping[str, Any]], about: Sequence[str]) -> None:
+    shown = Table(*about, "value", "95 % interval", "n", "seeds", title=title)
+    for row in rows:
+        interval = f"{row['low']:.3f} … {row['high']:.3f}"
+        names = [str(row.get(name, "")) for name in about]
+        shown.add_row(*names, f"{row['value']:.3f}", interval, str(row["n"]), str(row["seeds"]))
+    console.print(shown)
 
 
 def print_lineage(uri: str) -> None:

@@ -107,7 +107,7 @@ def _query_domains(ctx: RunContext, known: Known) -> tuple[str, ...]:
 def _spans(
     ctx: RunContext, division: Division | None, known: Known, kind: str, corpus: Artifact
 ) -> pl.DataFrame:
-    """Lay influence beside the characters of each span, part by part.
+    """Read the influence of spans.
 
     Raises
     ------
@@ -116,12 +116,22 @@ def _spans(
     """
     if division is None:
         raise RequestError("this rule edits spans, and responses were scored whole; give scores.spans")
-    tokenizer = load_tokenizer(model_folder(ctx, known["tokenizer"]))
+    return span_influence(ctx, division, known["tokenizer"], known[kind], corpus)
+
+
+def span_influence(
+    ctx: RunContext, division: Division, model: Artifact, scored: Artifact, corpus: Artifact
+) -> pl.DataFrame:
+    """Lay influence beside the characters of each span, part by part: schema SPAN_INFLUENCE.
+
+    `model` is a checkpoint whose tokenizer they were scored with.
+    """
+    tokenizer = load_tokenizer(model_folder(ctx, model))
     columns = {name: SCORES[name] for name in ("example_id", "group", "spans")}
     frames = [pl.DataFrame(schema=pl.Schema(SPAN_INFLUENCE))]
     for name in table_names(ctx.store, corpus):
         spans = spans_of(distinct(read_table(ctx.store, corpus, name, CORPUS)), tokenizer, division)
-        scores = read_tables(ctx.store, known[kind], columns, name, wider=True)
+        scores = read_tables(ctx.store, scored, columns, name, wider=True)
         influence = (
             scores
             .unique(["example_id", "group"], keep="first", maintain_order=True)

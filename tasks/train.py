@@ -37,7 +37,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
         If no row fits.
     """
     model = model_folder(ctx, base)
-    rows = _rows(ctx, corpus)
+    rows = training_rows(ctx, corpus)
     examples, left_out = [], []
     for example in render(rows, load_tokenizer(model), spans=None):
         if len(example) <= params.max_tokens:
@@ -60,7 +60,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
                 every_seconds=ctx.save_seconds,
             ),
             progress=lambda done, total, loss: update(done, total),
-            place=_place(ctx),
+            place=place_of(ctx),
         )
         save(trained, tokenizer, Path(scratch, "final"))
         out.put_folder(MODEL, Path(scratch, "final"))
@@ -70,7 +70,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
     write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)
 
 
-def _rows(ctx: RunContext, corpus: Artifact) -> pl.DataFrame:
+def training_rows(ctx: RunContext, corpus: Artifact) -> pl.DataFrame:
     """Return the texts to train on; of a mixture also how much each counts, and what of it does not."""
     columns = ("example_id", "prompt", "response")
     if corpus.stage != mix.name:
@@ -80,7 +80,8 @@ def _rows(ctx: RunContext, corpus: Artifact) -> pl.DataFrame:
     )
 
 
-def _place(ctx: RunContext) -> Place:
+def place_of(ctx: RunContext) -> Place:
+    """Return where and how a context trains."""
     return Place(
         device=ctx.device,
         processes=ctx.processes,

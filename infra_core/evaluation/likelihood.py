@@ -1,16 +1,43 @@
 """How likely a model finds reference responses: a finer sign of learning than right or wrong."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import polars as pl
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from infra_core.corpus.example import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import LIKELIHOODS
 from infra_core.lm.batching import batches
 from infra_core.lm.objective import token_losses
 
 
+class Likelihood(NamedTuple):
+    """How likely a model finds the scored tokens of an example."""
+
+    nll: float  # nats, summed
+    exact: bool  # each is the likeliest one: the model, always taking that, would write the same
+
+
 @torch.no_grad()
+def likelihoods(
+    model: PreTrainedModel, examples: Sequence[TokenizedExample], *, batch_tokens: int = 16_384
+) -> list[Likelihood]:
+    """Return the likelihood of each example, in their order; none may be longer than the model's context."""
+    model.eval()
+    found: dict[int, Likelihood] = {}
+    for batch, _ in batches(examples, batch_tokens):
+        there = batch.to(model.device)
+        logits = model(input_ids=there.ids, attention_mask=there.attention_mask.long()).logits
+        nll = token_losses(logits, there.ids, there.scored).double().sum(dim=1)
+        likeliest = (logits[:, :-1].argmax(dim=-1) == there.ids[:, 1:]) | ~there.scored[:, 1:]
+        told = zip(nll.tolist(), likeliest.all(dim=1).tolist(), strict=True)
+        found |= {place: Likelihood(*each) for place, each in zip(batch.index, told, strict=True)}
+    return [found[place] for place in range(len(examples))]
+
+
 def reference_likelihoods(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -37,13 +64,8 @@ def reference_likelihoods(
     answered = questions.filter(pl.col("response").str.strip_chars() != "")
     context = model.config.max_position_embeddings
     examples = [example for example in render(answered, tokenizer, spans=None) if len(example) <= context]
-    model.eval()
-    nll: dict[str | None, float] = {}
-    for batch, members in batches(examples, batch_tokens):
-        on_device = batch.to(model.device)
-        logits = model(input_ids=on_device.ids, attention_mask=on_device.attention_mask.long()).logits
-        losses = token_losses(logits, on_device.ids, on_device.scored).double().sum(dim=1).tolist()
-        nll.update(zip((example.example_id for example in members), losses, strict=True))
+    told = likelihoods(model, examples, batch_tokens=batch_tokens)
+    nll = {example.example_id: each.nll for example, each in zip(examples, told, strict=True)}
     scored = {example.example_id: int(example.scored.sum()) for example in examples}
     measured = pl.DataFrame(
         {

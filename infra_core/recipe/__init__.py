@@ -45,6 +45,7 @@ from infra_core.recipe.model import (
 )
 from infra_core.recipe.params import Params
 from infra_core.recipe.recipe import Recipe
+from infra_core.recipe.validity import ValidityParams, Variant
 
 __all__ = [
     "AnyControl",
@@ -90,5 +91,7 @@ __all__ = [
     "TrainFields",
     "TrainParams",
     "TrainSection",
+    "ValidityParams",
+    "Variant",
     "Weigh",
 ]

@@ -27,6 +27,7 @@ from infra_core.recipe.mixture import (
 )
 from infra_core.recipe.model import BaseSection, TrainSection
 from infra_core.recipe.params import Fraction, Name, Params, names_adapters
+from infra_core.recipe.validity import ValidityParams
 from infra_core.seeds import derive_seed
 
 
@@ -49,6 +50,7 @@ class Recipe(Params):
     compare_rules: bool | None = None  # score the corpus under the other token rule too; the page can switch
     mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
     evaluate: EvaluateParams
+    validity: ValidityParams | None = None  # for `infra validate`; no part of what a mixture comes to
 
     @field_validator("benchmarks", mode="before")
     @classmethod
@@ -176,8 +178,23 @@ class Recipe(Params):
             "seed": self.seed,
         })
 
+    def require_validity(self) -> ValidityParams:
+        """Return how the scores are put to the test.
+
+        Raises
+        ------
+        RequestError
+            If the recipe does not say.
+        """
+        if self.validity is None:
+            raise RequestError(
+                f"recipe {self.name} has no section validity, which says on how many subsets to retrain; "
+                "add one, such as `validity: {subsets: {random: 64}}`"
+            )
+        return self.validity
+
     def placeless(self) -> "Recipe":
-        """Return the same recipe without the addresses of files: what they hold is identity, not where."""
+        """Return what a mixture and its report hang on: no addresses of files, nor how scores are tested."""
 
         def without(sources: tuple[Source, ...]) -> tuple[Source, ...]:
             return tuple(source.placeless() for source in sources)
@@ -188,6 +205,7 @@ class Recipe(Params):
                 "base": self.base.model_copy(update={"sources": without(self.base.sources)}),
                 "corpus": self.corpus.model_copy(update=corpus),
                 "benchmarks": {name: given.placeless() for name, given in self.benchmarks.items()},
+                "validity": None,
             }
         )
 

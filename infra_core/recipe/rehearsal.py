@@ -11,6 +11,7 @@ from infra_core.recipe.data import AttemptParams, Source
 from infra_core.recipe.mixture import MixtureRule, Prune
 from infra_core.recipe.model import ScratchBase
 from infra_core.recipe.recipe import Recipe
+from infra_core.recipe.validity import ValidityParams
 
 SHRUNK = ScratchBase(
     kind="scratch", hidden_size=32, layers=2, heads=2, kv_heads=1, mlp_size=64, context=2048, seed=0
@@ -31,7 +32,7 @@ STAND_INS = {
 """Mapping preset → the procedure of `made://` that writes rows of that published schema."""
 S = TypeVar("S", bound=Source)
 WITHOUT_REFERENCE = {"livecodebench"}  # presets of benchmarks that publish no solutions
-ROWS, QUESTIONS, TOKENS = 24, 6, 64
+ROWS, QUESTIONS, TOKENS, SUBSETS = 24, 6, 64, 4
 
 
 def rehearsal(recipe: Recipe) -> Recipe:
@@ -64,6 +65,7 @@ def rehearsal(recipe: Recipe) -> Recipe:
             "evaluate": recipe.evaluate.model_copy(
                 update={"questions": QUESTIONS, "max_new_tokens": TOKENS, "draws": 1, "pass_at": ()}
             ),
+            "validity": _few_retrainings(recipe),
         }
     )
 
@@ -71,6 +73,17 @@ def rehearsal(recipe: Recipe) -> Recipe:
 def _brief(recipe: Recipe) -> AttemptParams | None:
     tried = recipe.difficulty.tried
     return tried and tried.model_copy(update={"draws": 2, "max_new_tokens": TOKENS})
+
+
+def _few_retrainings(recipe: Recipe) -> ValidityParams | None:
+    if recipe.validity is None:
+        return None
+    few = {
+        "subsets": dict.fromkeys(recipe.validity.subsets, SUBSETS),
+        "refine_rows": 4,
+        "refine_iterations": 1,
+    }
+    return recipe.validity.model_copy(update=few)
 
 
 def _of_references(rule: MixtureRule) -> MixtureRule:

@@ -20,6 +20,9 @@ Unit = Literal[
     "tokens",
     "questions",
     "seeds",
+    "subsets",
+    "seconds",
+    "MiB",
 ]
 
 
@@ -34,8 +37,10 @@ class Place:
     group: str | None = None  # of queries, or the pool of rows
     source: str | None = None
     reason: str | None = None
-    against: str | None = None  # the arm that a difference is from
+    against: str | None = None  # the arm, or method, that a difference is from
     behaviour: str | None = None  # of spans
+    design: str | None = None  # of the subsets that models were trained on
+    method: str | None = None  # that gave scores
 
     def __str__(self) -> str:
         """Return the part of a figure's id that says where it stands."""
@@ -132,6 +137,10 @@ def _number(value: float | int, unit: Unit) -> str:
     match unit:
         case "fraction" | "size":
             return f"{100 * value:.1f}"
+        case "seconds":
+            return f"{value:,.1f}"
+        case "MiB":
+            return f"{value:,.0f}"
         case "difference":
             return _signed(f"{100 * value:+.1f}")
         case "nats per token":
@@ -146,4 +155,4 @@ def _number(value: float | int, unit: Unit) -> str:
 
 def _signed(text: str) -> str:
     """Write minus as minus, and nothing before a zero."""
-    return text[1:] if not text.strip("+-0.") else text.replace("-", "−")
+    return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")

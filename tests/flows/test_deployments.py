@@ -111,5 +111,5 @@ def test_keys_of_artifacts_are_those_that_prefect_takes(name):
 
 def test_a_run_without_a_deployment_is_resumed_by_the_command_that_began_it():
     asked_for = {"recipe": "my recipe.yaml", "store": "s3://bucket/it", "rehearse": True}
-    told = resume_command(FlowRun(flow_id=uuid4(), parameters=asked_for))
+    told = resume_command(FlowRun(flow_id=uuid4(), parameters=asked_for), "curate")
     assert told == "infra curate 'my recipe.yaml' --store s3://bucket/it --rehearse"

@@ -10,7 +10,8 @@ from safetensors.torch import load as read_safetensors
 from flows.attribute import attribute
 from flows.evidence import gather_evidence
 from flows.publish import publish_arm
-from infra_core.recipe import AttemptParams, Perplexity, Rds, Recipe
+from flows.validate import run_stages as validated
+from infra_core.recipe import AttemptParams, Perplexity, Rds, Recipe, ValidityParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
@@ -33,7 +34,10 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
     known = gather_evidence(more, ctx, found, arms)
     how = AttemptParams(draws=1, temperature=0.0, max_new_tokens=8)
     tried = attempt(ctx, checkpoint=found.base, corpus=found.data.reserve, params=AttemptRun.of(given, how))
-    return [*known.values(), tried, publish_arm(given, ctx, "flip")]
+    asked = ValidityParams(
+        subsets={"random": 2}, methods=("ekfac_mlp", "bm25"), left_out=(0.5,), planted=0.05
+    )
+    return [*known.values(), tried, publish_arm(given, ctx, "flip"), validated(given, asked, ctx)]
 
 
 def stage_numbers(store: ArtifactStore, *artifacts: Artifact) -> dict[str, dict[str, float]]:

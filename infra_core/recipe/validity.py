@@ -1,0 +1,82 @@
+"""What is retrained to see whether scores are true, and which scores are judged by it."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from infra_core.recipe.params import Count, Fraction, ModuleChoice, Name, Params
+
+Design = Literal["random", "domain", "source", "band", "influence"]
+"""What the subsets of a design differ by: chance alone, or also their share of each domain, source, …"""
+
+DESIGNS: tuple[Design, ...] = get_args(Design)
+
+Method = Literal[
+    "ekfac_mlp",
+    "ekfac_all",
+    "ekfac_refined",
+    "kfac",
+    "identity",
+    "tracin",
+    "less",
+    "gradient_cosine",
+    "gradient_norm",
+    "rds",
+    "bm25",
+    "loss_top",
+    "loss_mid",
+    "length",
+    "random",
+]
+"""What gives a row a score for a query: influence, and the cheaper rivals that it has to beat."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+class Variant(Params):
+    """Influence that differs from the recipe's own in what is given here; for sweeps."""
+
+    modules: ModuleChoice | None = None
+    curvature: Literal["ekfac", "kfac", "diagonal", "identity"] | None = None
+    fisher: Literal["sampled", "empirical"] | None = None
+    draws: Count | None = None
+    sequences: Count | None = None
+    damping: Annotated[float, Field(gt=0)] | None = None
+
+
+def _usual() -> dict[Design, Count]:
+    return {"random": 64}
+
+
+class ValidityParams(Params):
+    """How the scores of a recipe are put to the test: models retrained on subsets of its corpus.
+
+    Outcomes are of the recipe's own queries. They are kept by subset, so that other scores are judged on them
+    later without training anything.
+    """
+
+    subsets: Annotated[dict[Design, Count], Field(min_length=1)] = Field(default_factory=_usual)
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5  # of the corpus rows that a subset has
+    seeds: Annotated[int, Field(ge=2)] = 2  # trainings of each subset; two, or there is no noise ceiling
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = METHODS
+    variants: dict[Name, Variant] | None = None  # more influence, judged as methods are
+    refine_rows: Count = 64  # that queries are refined on, and how often
+    refine_iterations: Count = 8
+    left_out: tuple[Fraction, ...] = ()  # of the rows: the most helpful, the least helpful, or random ones
+    planted: Fraction | None = None  # of the rows that are spoilt in each way, to be found again
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "ValidityParams":
+        if both := sorted({*METHODS} & {*(self.variants or {})}):
+            raise ValueError(f"validity.variants names {both[0]!r}, which is a method; call yours otherwise")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All methods, variants of influence behind the others."""
+        return (*self.methods, *(self.variants or {}))
+
+    @property
+    def asks_for_scores(self) -> bool:
+        """Whether subsets are drawn by the influence that is put to the test."""
+        return "influence" in self.subsets or bool(self.left_out)

@@ -1,0 +1,1 @@
+"""Whether scores are true: what retraining says of them, what they find again, and what rivals do as well."""

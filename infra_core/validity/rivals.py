@@ -1,0 +1,140 @@
+"""Scores of every row for every query, by influence and by the cheaper rivals that it has to beat.
+
+More is always taken to be better: a higher score says that a row raises the query's log-likelihood more.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import bm25s
+import numpy as np
+from scipy.stats import rankdata
+
+from infra_core.corpus.example import TokenizedExample
+from infra_core.evaluation.likelihood import likelihoods
+from infra_core.influence import (
+    ScoreParams,
+    fit_factors,
+    refine_queries,
+    self_influence,
+)
+from infra_core.lm.embedding import embed
+from infra_core.recipe.validity import Method, Variant
+from infra_core.seeds import generator
+from infra_core.validity.contest import Contest
+from infra_core.validity.pairwise import influence_along, pairwise_influence
+from infra_core.validity.trajectory import less, tracin
+
+WORD = re.compile(r"[a-z0-9]+")
+NO_DAMPING = ScoreParams(token_rule="position")  # of identity curvature, which has none
+
+
+def _influence(contest: Contest, damping: float | None = None, **changes: object) -> np.ndarray:
+    scores = contest.scores if damping is None else contest.scores.model_copy(update={"damping": damping})
+    factors = fit_factors(
+        contest.model,
+        contest.examples,
+        contest.factors.model_copy(update=changes),
+        batch_tokens=contest.batch_tokens,
+    )
+    return pairwise_influence(
+        contest.model, factors, contest.queries, contest.examples, scores,
+        batch_tokens=contest.batch_tokens,
+    )  # fmt: skip
+
+
+def _refined(contest: Contest) -> np.ndarray:
+    """Refine each query's direction by conjugate gradients on a sample of the rows."""
+    params = contest.factors.model_copy(update={"modules": "all"})
+    factors = fit_factors(contest.model, contest.examples, params, batch_tokens=contest.batch_tokens)
+    chosen = generator(contest.seed, "refine").permutation(len(contest.examples))
+    found = []
+    for query in contest.queries:  # one direction at a time: those of all would not fit beside a large model
+        refined = refine_queries(
+            contest.model,
+            factors,
+            {"query": [query]},
+            [contest.examples[place] for place in chosen[: contest.refine_rows]],
+            contest.scores,
+            iterations=contest.refine_iterations,
+            batch_tokens=contest.batch_tokens,
+        )
+        found.append(refined.preconditioned)
+    return np.concatenate(
+        [
+            influence_along(contest.model, each, contest.examples, batch_tokens=contest.batch_tokens)
+            for each in found
+        ],
+        axis=1,
+    )
+
+
+def _norms(contest: Contest, rows: Sequence[TokenizedExample]) -> np.ndarray:
+    plain = contest.factors.model_copy(update={"curvature": "identity"})
+    factors = fit_factors(contest.model, rows, plain)
+    squares = self_influence(contest.model, factors, rows, NO_DAMPING, batch_tokens=contest.batch_tokens)
+    return np.sqrt(squares["self_influence"].to_numpy())
+
+
+def _cosine(contest: Contest) -> np.ndarray:
+    products = _influence(contest, curvature="identity")
+    lengths = np.outer(_norms(contest, contest.examples), _norms(contest, contest.queries))
+    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+
+
+def _rds(contest: Contest) -> np.ndarray:
+    rows, asked = (
+        embed(contest.base, each, batch_tokens=contest.batch_tokens)
+        for each in (contest.examples, contest.queries)
+    )
+    return (rows @ asked.T).double().numpy()
+
+
+def _bm25(contest: Contest) -> np.ndarray:
+    words = [WORD.findall(text.lower()) for text in contest.texts]
+    index = bm25s.BM25()
+    index.index(words, show_progress=False)
+    asked = [WORD.findall(text.lower()) for text in contest.query_texts]
+    return np.stack([np.asarray(index.get_scores(each), dtype=float) for each in asked], axis=1)
+
+
+def _loss(contest: Contest) -> np.ndarray:
+    """Return the NLL per token of each row under the model before fine-tuning."""
+    told = likelihoods(contest.base, contest.examples, batch_tokens=contest.batch_tokens)
+    return np.array([
+        each.nll / max(1, int(row.scored.sum())) for each, row in zip(told, contest.examples, strict=True)
+    ])
+
+
+def _loss_mid(contest: Contest) -> np.ndarray:
+    places = rankdata(_loss(contest)) / len(contest.examples)
+    return -np.abs(places - 0.5)
+
+
+def _length(contest: Contest) -> np.ndarray:
+    return np.array([int(row.scored.sum()) for row in contest.examples])
+
+
+METHODS: dict[Method, Callable[[Contest], np.ndarray]] = {
+    "ekfac_mlp": lambda contest: _influence(contest, modules="mlp", curvature="ekfac"),
+    "ekfac_all": lambda contest: _influence(contest, modules="all", curvature="ekfac"),
+    "ekfac_refined": _refined,
+    "kfac": lambda contest: _influence(contest, curvature="kfac"),
+    "identity": lambda contest: _influence(contest, curvature="identity"),
+    "tracin": tracin,
+    "less": less,
+    "gradient_cosine": _cosine,
+    "gradient_norm": lambda contest: contest.alike(_norms(contest, contest.examples)),
+    "rds": _rds,
+    "bm25": _bm25,
+    "loss_top": lambda contest: contest.alike(_loss(contest)),
+    "loss_mid": lambda contest: contest.alike(_loss_mid(contest)),
+    "length": lambda contest: contest.alike(_length(contest)),
+    "random": lambda contest: contest.alike(generator(contest.seed, "random").random(len(contest.examples))),
+}
+"""Method → its scores, rows × queries."""
+
+
+def varied(contest: Contest, variant: Variant) -> np.ndarray:
+    """Return the scores, rows × queries, of influence that differs from the recipe's own as told."""
+    return _influence(contest, **variant.model_dump(exclude_none=True))
