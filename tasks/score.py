@@ -111,7 +111,8 @@ def _scorable(
     rows: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, params: ScoreParams, context: int
 ) -> tuple[list[TokenizedExample], list[dict[str, object]]]:
     """Return the rows that fit the model's context, and why the others have no score."""
-    examples, unscored = [], []
+    examples: list[TokenizedExample] = []
+    unscored: list[dict[str, object]] = []
     for example in render(rows, tokenizer, spans=params.spans):
         if len(example) <= context:
             examples.append(example)

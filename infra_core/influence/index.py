@@ -193,7 +193,8 @@ def _owners(rows: Sequence[TokenizedExample], params: IndexParams) -> tuple[Int6
 
     Position t predicts token t + 1, and is that token's span's.
     """
-    owners, counts = [], []
+    owners: list[Tensor] = []
+    counts: list[int] = []
     for row in rows:
         lengths = [span.stop - span.start for span in row.spans] if params.level == "span" else [len(row)]
         tokens = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
