@@ -214,7 +214,7 @@ def _block(
     for row, piece in found:
         count = len(piece[0])
         ids.extend([row.example_id or ""] * count)
-        spans += [*range(count)] if params.level == "span" else [None]
+        spans.extend(range(count) if params.level == "span" else [None])
         pieces.append((piece[0], piece[1], piece[2]))
     codes, scales, tails = (torch.cat(each) for each in zip(*pieces, strict=True))
     return IndexBlock(ids, spans, codes, scales, tails)

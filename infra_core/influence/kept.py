@@ -213,10 +213,14 @@ def recording(
     record = Record()
     with ExitStack() as hooks:
         watched = kept.watched() if kept is not None else []
-        inputs = {name: partial(_write_input, record, name) for each in watched for name in each.entries}
-        outputs = {name: partial(_write_gradients, record, name) for each in watched for name in each.exits}
-        for name, write in (*inputs.items(), *outputs.items()):
-            hooks.callback(model.get_submodule(name).register_forward_hook(write).remove)
+        ends: list[tuple[str, Callable[..., None]]] = [
+            (name, _write_input) for stretch in watched for name in stretch.entries
+        ]
+        ends += [(name, _write_gradients) for stretch in watched for name in stretch.exits]
+        for name, write in ends:
+            hooks.callback(
+                model.get_submodule(name).register_forward_hook(partial(write, record, name)).remove
+            )
         yield record
     if kept is not None and record.inputs:
         kept.add(rows, record)

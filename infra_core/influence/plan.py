@@ -5,7 +5,7 @@ From its config alone, if need be: meta tensors, no weights.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -31,28 +31,28 @@ class ModuleSize:
     ----------
     leader
         The first module fed with the same tensor; what comes of activations exists once for all it leads.
+    weight_bytes
+        Of one number a weight.
+    covariance_bytes
+        Of its G, and of its A if it is the one that holds it.
+    decomposing_bytes
+        That decomposing the larger of its covariances takes.
     """
 
     name: str
     d_out: int
     d_in: int
     leader: str
+    weight_bytes: int = field(init=False)
+    covariance_bytes: int = field(init=False)
+    decomposing_bytes: int = field(init=False)
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of one number a weight."""
-        return FP32 * self.d_out * self.d_in
-
-    @property
-    def covariance_bytes(self) -> int:
-        """Bytes of its G, and of its A if it is the one that holds it."""
+    def __post_init__(self) -> None:
+        """Work the bytes out once: plans ask for them thousands of times."""
         side_a = self.d_in**2 if self.leader == self.name else 0
-        return FP32 * (self.d_out**2 + side_a)
-
-    @property
-    def decomposing_bytes(self) -> int:
-        """Bytes that decomposing the larger of its covariances takes."""
-        return DECOMPOSING * max(self.d_out, self.d_in) ** 2
+        object.__setattr__(self, "weight_bytes", FP32 * self.d_out * self.d_in)
+        object.__setattr__(self, "covariance_bytes", FP32 * (self.d_out**2 + side_a))
+        object.__setattr__(self, "decomposing_bytes", DECOMPOSING * max(self.d_out, self.d_in) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +113,19 @@ def need_of(stage: str, groups: int = 1) -> Need:
     ValueError
         If it is none of them.
     """
-
-    def gradients(size: ModuleSize) -> int:
-        return GRADIENTS * size.weight_bytes
-
     match stage:
         case "fit_eigenbasis":
             return Need(lambda size: size.covariance_bytes, lambda size: size.decomposing_bytes)
         case "fit_factors":
-            return Need(lambda size: size.covariance_bytes + size.weight_bytes, gradients)
+            return Need(
+                lambda size: size.covariance_bytes + size.weight_bytes,
+                lambda size: GRADIENTS * size.weight_bytes,
+            )
         case "score":  # factors, one group's gradients, and what becomes of those of all groups
-            return Need(lambda size: size.covariance_bytes + (2 + groups) * size.weight_bytes, gradients)
+            return Need(
+                lambda size: size.covariance_bytes + (2 + groups) * size.weight_bytes,
+                lambda size: GRADIENTS * size.weight_bytes,
+            )
     raise ValueError(f"no stage {stage!r} holds factors; name one of {', '.join(FITTING)} or score")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 import torch
@@ -167,10 +166,10 @@ def _frame(
     block: IndexBlock, groups: Sequence[str], scores: Float[Tensor, "n Q"], bounds: Float[Tensor, "n Q"]
 ) -> pl.DataFrame:
     count = len(groups)
-    names: dict[str, Any] = {"example_id": block.example_ids, "span": block.spans}
+    names = {"example_id": block.example_ids, "span": block.spans}
     rows = pl.DataFrame(names, schema={"example_id": pl.String, "span": pl.Int32})
     each = torch.arange(len(block)).repeat_interleave(count).numpy()
-    columns: dict[str, Any] = {
+    columns = {
         "group": list(groups) * len(block),
         "influence": scores.flatten().numpy(),
         "bound": bounds.flatten().numpy(),
