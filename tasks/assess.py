@@ -17,7 +17,7 @@ from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
 from infra_core.validity.curves import left_out
 from infra_core.validity.designs import SUBSETS
-from infra_core.validity.detection import CLEAN, Detection, find_rows, find_spans
+from infra_core.validity.detection import CLEAN, Detection, find_rows, find_spans, mark_noise
 from infra_core.validity.judging import OUTCOMES, SCORE_TABLE, judge
 from infra_core.validity.planted import TRUTH
 from tasks._evidence import span_influence
@@ -120,21 +120,15 @@ def _found_spans(
 ) -> Detection | None:
     """Look for noise among the spans of rows that are clean but for it, by the engine's span influence."""
     truth = _truth(ctx, planted)
-    noisy = truth.filter(pl.col("kind") == "noise").select(
-        "example_id", noise_start="start", noise_stop="stop"
-    )
     others = truth.filter(pl.col("kind") != "noise").select("example_id")
     spans = span_influence(ctx, division, planted["model"], planted["influence"], planted["rows"]).join(
         others, on="example_id", how="anti"
     )
     domains = pool_rows(ctx, planted["rows"], "example_id", "domain")
-    overlap = pl.min_horizontal("stop", "noise_stop") - pl.max_horizontal("start", "noise_start")
     looked_at = (
-        spans
+        mark_noise(spans, truth)
         .join(domains, on="example_id", how="left", maintain_order="left")
         .filter(pl.col("group").str.starts_with(pl.col("domain") + "/") & (pl.col("tokens") > 0))
-        .join(noisy, on="example_id", how="left", maintain_order="left")
-        .with_columns(noise=(2 * overlap > pl.col("stop") - pl.col("start")).fill_null(False))
         .select("domain", "noise", influence=pl.col("influence") / pl.col("tokens"))
     )
     return find_spans(looked_at, seed) if looked_at["noise"].any() else None

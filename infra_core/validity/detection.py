@@ -77,6 +77,30 @@ def find_rows(rows: pl.DataFrame, scores: pl.DataFrame, groups: Sequence[str], s
     return found
 
 
+def mark_noise(spans: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
+    """Add `noise` to spans of responses: whether more than half of one's characters are planted noise.
+
+    Parameters
+    ----------
+    spans
+        `example_id`, `start` and `stop` in characters of the response.
+    truth
+        Schema TRUTH; of its rows only those with noise matter.
+    """
+    noisy = truth.filter(pl.col("kind") == "noise").select(
+        "example_id", noise_start="start", noise_stop="stop"
+    )
+    overlap = pl.min_horizontal("stop", "noise_stop") - pl.max_horizontal("start", "noise_start")
+    # The horizontal minimum passes over nulls: a row without noise would overlap with itself.
+    is_noise = pl.col("noise_start").is_not_null() & (2 * overlap > pl.col("stop") - pl.col("start"))
+    return (
+        spans
+        .join(noisy, on="example_id", how="left", maintain_order="left")
+        .with_columns(noise=is_noise)
+        .drop("noise_start", "noise_stop")
+    )
+
+
 def find_spans(spans: pl.DataFrame, seed: int) -> Detection:
     """Return how well influence finds spans of noise inside responses that are else right.
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from infra_core.corpus.schema import CORPUS, QUERY, example_id
-from infra_core.validity.detection import CLEAN, find_rows, find_spans
+from infra_core.validity.detection import CLEAN, find_rows, find_spans, mark_noise
 from infra_core.validity.judging import SCORE_TABLE
 from infra_core.validity.planted import OTHER, TRUTH, UNUSUAL, plant
 
@@ -150,3 +150,20 @@ def test_spans_of_noise_are_found_by_low_influence():
     found = find_spans(spans, seed=0)
     assert found.auc.value == pytest.approx(2 / 3)  # of three others in its domain, one is below
     assert found.precision == pytest.approx(average_precision_score([1, 0, 0, 0], [1.0, 2.0, -0.5, -3.0]))
+
+
+def test_a_span_is_noise_if_most_of_it_is_and_a_row_without_noise_has_none():
+    truth = pl.DataFrame(
+        [("noisy", "noise", "a", 4, 9), ("other", "wrong", "b", None, None)],
+        schema=pl.Schema(TRUTH),
+        orient="row",
+    )
+    places = [(0, 4), (4, 10), (10, 14)]
+    spans = pl.DataFrame(
+        [(name, *place) for name in ("noisy", "other", "clean") for place in places],
+        schema=["example_id", "start", "stop"],
+        orient="row",
+    )
+    marked = mark_noise(spans, truth)
+    assert marked["noise"].to_list() == [False, True, False] + [False] * 6
+    assert marked.columns == ["example_id", "start", "stop", "noise"]
