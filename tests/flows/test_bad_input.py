@@ -124,7 +124,9 @@ def test_the_command_says_it_in_one_line_and_exits_with_2(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines() == ["infra: --memory 'much' is no size; write 80GB"]
+    assert capsys.readouterr().err.splitlines() == [
+        "infra: --memory 'much' is no size; write 80GB, or one of l4, a10, l40s, a100, h100, h200, mi300x"
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["curate"], ["curate", "tiny", "--speed", "9"], ["fly"]])

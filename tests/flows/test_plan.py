@@ -1,5 +1,7 @@
 """Plans need no weights and no data, and their arithmetic can be checked by hand."""
 
+from functools import cache
+
 import pytest
 
 from flows.__main__ import RECIPES
@@ -7,6 +9,11 @@ from flows.plan import as_planned, plan_line, plan_recipe
 from infra_core.planning.machine import memory_here
 from infra_core.recipe import Recipe
 from tasks._stage import RunContext
+
+
+@cache
+def tiny():
+    return plan_recipe(Recipe.load(RECIPES / "tiny.yaml"))
 
 
 def test_qwen7b_weighs_what_its_shape_says():
@@ -26,7 +33,7 @@ def test_a_device_that_is_too_small_is_told():
 
 
 def test_a_plan_of_made_rows_counts_them():
-    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml"))
+    planned = tiny()
     assert planned.volume.rows == 600
     assert planned.volume.assumed == ()
     assert "600 rows" in plan_line(planned)
@@ -40,7 +47,7 @@ def test_files_that_are_still_to_come_are_assumed_and_said_to_be():
 
 
 def test_every_stage_has_bytes_passes_and_seconds():
-    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml")).as_json()
+    planned = tiny().as_json()
     assert {"stages", "factor_bytes", "fits"} <= set(planned)
     for stage in planned["stages"]:
         assert {"stage", "peak_bytes", "partitions", "passes", "seconds"} <= set(stage)

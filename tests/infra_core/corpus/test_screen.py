@@ -200,6 +200,7 @@ prompts = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(prompts, prompts, prompts, st.randoms(use_true_random=False))
 def test_the_verdicts_do_not_depend_on_the_order_of_rows(corpus, reserve, questions, shuffle):

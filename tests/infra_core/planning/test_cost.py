@@ -70,6 +70,7 @@ def test_activations_are_computed_again_where_the_longest_row_would_not_fit_with
     assert slower > 1.2 * planned("qwen7b", replace(eight, memory_bytes=int(160e9))).stages[0].seconds
 
 
+@pytest.mark.slow
 def test_adapters_need_neither_gradients_nor_moments_of_the_weights_beside_them():
     """And their factors are of their own narrow shapes."""
     given = Recipe.load(RECIPES / "smollm2.yaml")
@@ -100,6 +101,7 @@ def test_what_mixture_rules_decide_by_is_paid_for_where_it_is_asked_for():
     assert "attempt" in {stage.stage for stage in tried}
 
 
+@pytest.mark.slow
 def test_comparing_token_rules_is_planned_as_a_second_scoring():
     """Of the corpus, under the rule that the recipe does not name."""
     seconds = {
