@@ -9,7 +9,7 @@ from infra_core.errors import RequestError
 from infra_core.store.retention import Folder, look, loose, remove
 from infra_core.store.store import ArtifactStore
 
-RESULTS = ("report", "publish")
+RESULTS = ("report", "assess", "publish")
 """Stages that nothing is made from: what they write is what people want."""
 
 
