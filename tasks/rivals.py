@@ -118,7 +118,7 @@ def cost_part(method: str) -> str:
 
 def score_methods(ctx: RunContext, out: WorkDir, methods: Sequence[str], given: Scored) -> None:
     """Let some methods score, one after the other."""
-    contest = _contest(ctx, given)
+    contest = contest_of(ctx, given)
     with progress("methods", len(methods)) as update:
         for done, method in enumerate(methods, 1):
             began = time.monotonic()
@@ -137,7 +137,7 @@ def _scores(contest: Contest, method: str, params: RivalRun) -> np.ndarray:
     return METHODS[cast(Method, method)](contest) if variant is None else varied(contest, variant)
 
 
-def _contest(ctx: RunContext, given: Scored) -> Contest:
+def contest_of(ctx: RunContext, given: Scored) -> Contest:
     """Return what methods may look at."""
     model, tokenizer = load_checkpoint(ctx, given.checkpoint, given.params.factors.modules)
     before, _ = load_checkpoint(ctx, given.base)
