@@ -6,10 +6,9 @@ import polars as pl
 
 from infra_core.attributes.directions import measured_directions
 from infra_core.corpus.render import spans_of
-from infra_core.corpus.schema import CORPUS, LIKELIHOODS, NEARNESS, QUERY, SCORES, distinct
+from infra_core.corpus.schema import CORPUS, LIKELIHOODS, NEARNESS, SCORES, distinct
 from infra_core.corpus.segment import Rule as Division
 from infra_core.errors import RequestError
-from infra_core.evaluation.answers import within_objectives
 from infra_core.lm.load import load_tokenizer
 from infra_core.mixture import Evidence, Pools, benefits, total_benefit
 from infra_core.mixture.evidence import INFLUENCE, SPAN_INFLUENCE
@@ -17,6 +16,7 @@ from infra_core.recipe import Flip, MixParams, Rule, Spans
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.tables import read_table, read_tables, table_names
+from tasks._asked import asked_queries
 from tasks._checkpoint import model_folder
 from tasks._stage import RunContext
 
@@ -100,7 +100,7 @@ def _nearness(ctx: RunContext, known: Known) -> pl.DataFrame | None:
 def _query_domains(ctx: RunContext, known: Known) -> tuple[str, ...]:
     if "queries" not in known:
         return ()
-    asked = within_objectives(read_table(ctx.store, known["queries"], "queries.parquet", QUERY))
+    asked = asked_queries(ctx, known["queries"])
     return tuple(asked["group"].str.split("/").list.first())
 
 

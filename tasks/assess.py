@@ -6,9 +6,7 @@ from importlib.metadata import version
 
 import polars as pl
 
-from infra_core.corpus.schema import QUERY
 from infra_core.corpus.segment import Rule as Division
-from infra_core.evaluation.answers import within_objectives
 from infra_core.recipe import Params, Recipe, ValidityParams
 from infra_core.report.validity import Cost, ValidityInputs, build
 from infra_core.seeds import derive_seed
@@ -20,6 +18,7 @@ from infra_core.validity.designs import SUBSETS
 from infra_core.validity.detection import CLEAN, Detection, find_rows, find_spans, mark_noise
 from infra_core.validity.judging import OUTCOMES, SCORE_TABLE, judge
 from infra_core.validity.planted import TRUTH
+from tasks._asked import asked_queries
 from tasks._evidence import span_influence
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
@@ -69,7 +68,7 @@ def assess(  # noqa: PLR0913 - inputs of a stage
     example and span, and its `scores` by each method.
     """
     drawn = read_table(ctx.store, subsets, DRAWN, SUBSETS)
-    asked = within_objectives(read_table(ctx.store, queries, "queries.parquet", QUERY))
+    asked = asked_queries(ctx, queries)
     told = read_tables(ctx.store, outcomes, OUTCOMES)
     inputs = ValidityInputs(
         name=params.name,

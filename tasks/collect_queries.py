@@ -13,6 +13,7 @@ from infra_core.recipe import QueryParams, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
+from tasks._asked import QUERIES
 from tasks._pools import pool_rows
 from tasks._questions import Answering, AskedRun, Asking, draw_shares, task_questions
 from tasks._shares import share_out
@@ -70,7 +71,7 @@ def collect_queries(
         else:
             before = _own_answers(Answering(ctx, out, base, prefix="base-answers"), questions, params)
             queries = queries_from_changes(answers, before, asked)
-    write_table(out, "queries.parquet", queries, QUERY)
+    write_table(out, QUERIES, queries, QUERY)
 
 
 def _own_answers(answering: Answering, questions: dict[str, pl.DataFrame], params: QueryRun) -> pl.DataFrame:

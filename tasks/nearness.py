@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS, NEARNESS, QUERY
-from infra_core.evaluation.answers import within_objectives
+from infra_core.corpus.schema import CORPUS, NEARNESS
 from infra_core.lm.embedding import embed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, write_table
+from tasks._asked import asked_queries, query_examples
 from tasks._checkpoint import load_checkpoint
 from tasks._factors import context_length
 from tasks._progress import progress
@@ -34,8 +34,8 @@ def nearness_of_parts(
     """Write the cosines of the rows of some parts."""
     checkpoint, corpus, queries = given
     model, tokenizer = load_checkpoint(ctx, checkpoint)
-    asked = within_objectives(read_table(ctx.store, queries, "queries.parquet", QUERY))
-    answers = list(render(asked.rename({"query_id": "example_id"}), tokenizer, spans=None))
+    asked = asked_queries(ctx, queries)
+    answers = query_examples(asked, tokenizer)
     wanted = embed(model, answers, batch_tokens=ctx.micro_batch_tokens)
     with progress("nearness to queries, parts", len(names)) as update:
         for done, name in enumerate(names, 1):

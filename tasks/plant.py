@@ -1,14 +1,14 @@
 """A corpus in which some rows are known to be bad, odd or near a query."""
 
-from infra_core.corpus.schema import CORPUS, MIXTURE, QUERY
-from infra_core.evaluation.answers import within_objectives
+from infra_core.corpus.schema import CORPUS, MIXTURE
 from infra_core.recipe import Params, Recipe
 from infra_core.recipe.params import Fraction
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, read_tables, write_table
+from infra_core.store.tables import read_tables, write_table
 from infra_core.validity.planted import plant as plant_rows
+from tasks._asked import asked_queries
 from tasks._stage import RunContext, stage
 from tasks.mix import MIXED
 
@@ -31,7 +31,7 @@ class PlantRun(Params):
 def plant(ctx: RunContext, out: WorkDir, *, mixture: Artifact, queries: Artifact, params: PlantRun) -> None:
     """Write `planted.parquet`, a corpus, and `truth.json`: which of its rows are what."""
     rows = read_tables(ctx.store, mixture, {name: MIXTURE[name] for name in CORPUS}, MIXED, wider=True)
-    asked = within_objectives(read_table(ctx.store, queries, "queries.parquet", QUERY))
+    asked = asked_queries(ctx, queries)
     planted, truth = plant_rows(rows, asked, params.fraction, params.seed)
     write_table(out, "planted.parquet", planted, CORPUS)
     with out.open(TOLD) as file:

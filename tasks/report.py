@@ -31,6 +31,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
+from tasks._asked import QUERIES
 from tasks._factors import BATCH_DEPENDENT
 from tasks._pools import pool_rows
 from tasks._stage import RunContext, stage
@@ -99,7 +100,7 @@ def report(
         steps=read_steps(ctx, found.get("behaviours"), scores, used, seed=seeds["steps"]),
         ratings=rated,
         screen=screened,
-        queries=read_table(ctx.store, found["queries"], "queries.parquet", QUERY),
+        queries=read_table(ctx.store, found["queries"], QUERIES, QUERY),
         dropped=_dropped(ctx, [found["corpus"], found["reserve"], found["benchmarks"]]),
         batch_dependence=_batch_dependence(ctx, scores),
         versions={name: version(name) for name in PACKAGES},

@@ -11,8 +11,6 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import QUERY
-from infra_core.evaluation.answers import within_objectives
 from infra_core.evaluation.likelihood import likelihoods
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import Params, Recipe, TrainParams, ValidityParams
@@ -24,6 +22,7 @@ from infra_core.training.launch import fine_tune
 from infra_core.training.states import States
 from infra_core.validity.designs import SUBSETS
 from infra_core.validity.judging import OUTCOMES
+from tasks._asked import asked_queries, query_examples
 from tasks._checkpoint import model_folder
 from tasks._progress import progress
 from tasks._shares import share_out
@@ -125,8 +124,8 @@ def retrain_units(ctx: RunContext, out: WorkDir, units: Sequence[Unit], given: R
     examples = {example.example_id: example for example in render(rows, tokenizer, spans=None)}
     drawn = read_table(ctx.store, given.subsets, DRAWN, SUBSETS)
     members = dict(drawn.select("subset", "example_ids").iter_rows())
-    asked = within_objectives(read_table(ctx.store, given.queries, "queries.parquet", QUERY))
-    queries = list(render(asked.rename({"query_id": "example_id"}), tokenizer, spans=None))
+    asked = asked_queries(ctx, given.queries)
+    queries = query_examples(asked, tokenizer)
     with progress("retrainings", len(units)) as update:
         for done, unit in enumerate(units, 1):
             with TemporaryDirectory() as scratch:

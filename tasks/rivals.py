@@ -13,8 +13,6 @@ import polars as pl
 import torch
 
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import QUERY
-from infra_core.evaluation.answers import within_objectives
 from infra_core.influence import FactorParams, ScoreParams
 from infra_core.recipe import Params, Recipe, TrainParams, ValidityParams
 from infra_core.recipe.validity import Method, Variant
@@ -22,10 +20,11 @@ from infra_core.runtime.memory import PeakMemory, peak_memory
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from infra_core.validity.contest import Contest
 from infra_core.validity.judging import SCORE_TABLE
 from infra_core.validity.rivals import METHODS, varied
+from tasks._asked import asked_queries, query_examples
 from tasks._checkpoint import load_checkpoint
 from tasks._factors import context_length
 from tasks._progress import progress
@@ -142,7 +141,7 @@ def contest_of(ctx: RunContext, given: Scored) -> Contest:
     model, tokenizer = load_checkpoint(ctx, given.checkpoint, given.params.factors.modules)
     before, _ = load_checkpoint(ctx, given.base)
     rows = training_rows(ctx, given.corpus).unique("example_id", keep="first", maintain_order=True)
-    asked = within_objectives(read_table(ctx.store, given.queries, "queries.parquet", QUERY))
+    asked = asked_queries(ctx, given.queries)
     examples = [
         (example, f"{prompt}\n{response}")
         for example, (prompt, response) in zip(
@@ -154,7 +153,7 @@ def contest_of(ctx: RunContext, given: Scored) -> Contest:
         model=model,
         base=before,
         examples=[example for example, _ in examples],
-        queries=list(render(asked.rename({"query_id": "example_id"}), tokenizer, spans=None)),
+        queries=query_examples(asked, tokenizer),
         texts=[text for _, text in examples],
         query_texts=[
             f"{prompt}\n{response}" for prompt, response in asked.select("prompt", "response").rows()

@@ -10,8 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS, QUERY, SCORES
-from infra_core.evaluation.answers import within_objectives
+from infra_core.corpus.schema import CORPUS, SCORES
 from infra_core.influence import (
     Compressed,
     ScoreParams,
@@ -21,6 +20,7 @@ from infra_core.influence import (
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, table_names, write_table
+from tasks._asked import asked_queries, query_examples
 from tasks._checkpoint import load_checkpoint
 from tasks._factors import context_length
 from tasks._progress import progress
@@ -82,10 +82,9 @@ def score_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Scor
     params = given.params
     fitted = ctx.store.manifest(given.factors).params
     model, tokenizer = load_checkpoint(ctx, given.checkpoint, fitted["modules"])
-    asked = read_table(ctx.store, given.queries, "queries.parquet", QUERY)
     groups = {
-        group: list(render(rows.rename({"query_id": "example_id"}), tokenizer, spans=None))
-        for (group,), rows in within_objectives(asked).group_by("group", maintain_order=True)
+        group: query_examples(rows, tokenizer)
+        for (group,), rows in asked_queries(ctx, given.queries).group_by("group", maintain_order=True)
     }
     with ready_queries(ctx, model, given.factors, groups, params) as target:
         for name in names:
