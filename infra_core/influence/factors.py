@@ -1,5 +1,6 @@
 """EK-FAC factors of a linear module, and the inverse-curvature product they give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +71,11 @@ def shape_of(factors: Factors) -> tuple[int, int] | None:
         return None
     d_out, d_in = factors.eigenvalues.shape
     return d_out, d_in
+
+
+def bases_of(factors: Mapping[str, Factors]) -> dict[str, ModuleFactors | None]:
+    """Return by block the factors whose eigenbasis gradients are turned into; None where they have none."""
+    return {name: one if isinstance(one, ModuleFactors) else None for name, one in factors.items()}
 
 
 def precondition(

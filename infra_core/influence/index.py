@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
-from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors
+from infra_core.influence.factors import Factors, IdentityFactors, bases_of
 from infra_core.influence.gradients import gradient_hooks
 from infra_core.influence.kept import kept_passes
 from infra_core.influence.labels import DATA
@@ -162,7 +162,7 @@ def index_examples(
     found: dict[int, tuple[TokenizedExample, tuple[Tensor, ...]]] = {}
     with quiet(model):
         tracked = track_factors(model, factors)
-        bases = {name: one if isinstance(one, ModuleFactors) else None for name, one in factors.items()}
+        bases = bases_of(factors)
         heads: Tensor
         tails: Tensor
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
-from infra_core.influence.factors import Factors, IdentityFactors, ModuleFactors, damped_inverse
+from infra_core.influence.factors import Factors, IdentityFactors, bases_of, damped_inverse
 from infra_core.influence.gradients import gradient_hooks
 from infra_core.influence.kept import kept_passes
 from infra_core.influence.labels import DATA
@@ -61,7 +61,7 @@ def self_influence(
     found: dict[int, tuple[str | None, float]] = {}
     with quiet(model):
         tracked = track_factors(model, factors)
-        bases = {name: one if isinstance(one, ModuleFactors) else None for name, one in factors.items()}
+        bases = bases_of(factors)
         inverses = {name: _inverse(one, params.damping) for name, one in factors.items()}
         totals: Tensor
 
