@@ -4,16 +4,14 @@ More is always taken to be better: a higher score says that a row raises the que
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import bm25s
 import numpy as np
 from scipy.stats import rankdata
 
-from infra_core.corpus.example import TokenizedExample
 from infra_core.evaluation.likelihood import likelihoods
 from infra_core.influence import (
-    ScoreParams,
     fit_factors,
     refine_queries,
     self_influence,
@@ -23,10 +21,9 @@ from infra_core.recipe.validity import Method, Variant
 from infra_core.seeds import generator
 from infra_core.validity.contest import Contest
 from infra_core.validity.pairwise import influence_along, pairwise_influence
-from infra_core.validity.trajectory import less, tracin
+from infra_core.validity.trajectory import PLAIN, gradient_cosines, less, tracin
 
 WORD = re.compile(r"[a-z0-9]+")
-NO_DAMPING = ScoreParams(token_rule="position")  # of identity curvature, which has none
 
 
 def _influence(contest: Contest, damping: float | None = None, **changes: object) -> np.ndarray:
@@ -48,7 +45,7 @@ def _refined(contest: Contest) -> np.ndarray:
     params = contest.factors.model_copy(update={"modules": "all"})
     factors = fit_factors(contest.model, contest.examples, params, batch_tokens=contest.batch_tokens)
     chosen = generator(contest.seed, "refine").permutation(len(contest.examples))
-    found = []
+    columns = []
     for query in contest.queries:  # one direction at a time: those of all would not fit beside a large model
         refined = refine_queries(
             contest.model,
@@ -59,27 +56,21 @@ def _refined(contest: Contest) -> np.ndarray:
             iterations=contest.refine_iterations,
             batch_tokens=contest.batch_tokens,
         )
-        found.append(refined.preconditioned)
-    return np.concatenate(
-        [
-            influence_along(contest.model, each, contest.examples, batch_tokens=contest.batch_tokens)
-            for each in found
-        ],
-        axis=1,
-    )
+        columns.append(
+            influence_along(
+                contest.model, refined.preconditioned, contest.examples, batch_tokens=contest.batch_tokens
+            )
+        )
+    return np.concatenate(columns, axis=1)
 
 
-def _norms(contest: Contest, rows: Sequence[TokenizedExample]) -> np.ndarray:
+def _norms(contest: Contest) -> np.ndarray:
     plain = contest.factors.model_copy(update={"curvature": "identity"})
-    factors = fit_factors(contest.model, rows, plain)
-    squares = self_influence(contest.model, factors, rows, NO_DAMPING, batch_tokens=contest.batch_tokens)
+    factors = fit_factors(contest.model, contest.examples, plain)
+    squares = self_influence(
+        contest.model, factors, contest.examples, PLAIN, batch_tokens=contest.batch_tokens
+    )
     return np.sqrt(squares["self_influence"].to_numpy())
-
-
-def _cosine(contest: Contest) -> np.ndarray:
-    products = _influence(contest, curvature="identity")
-    lengths = np.outer(_norms(contest, contest.examples), _norms(contest, contest.queries))
-    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
 
 
 def _rds(contest: Contest) -> np.ndarray:
@@ -123,8 +114,8 @@ METHODS: dict[Method, Callable[[Contest], np.ndarray]] = {
     "identity": lambda contest: _influence(contest, curvature="identity"),
     "tracin": tracin,
     "less": less,
-    "gradient_cosine": _cosine,
-    "gradient_norm": lambda contest: contest.alike(_norms(contest, contest.examples)),
+    "gradient_cosine": lambda contest: gradient_cosines(contest, contest.model),
+    "gradient_norm": lambda contest: contest.alike(_norms(contest)),
     "rds": _rds,
     "bm25": _bm25,
     "loss_top": lambda contest: contest.alike(_loss(contest)),

@@ -80,10 +80,15 @@ def less(contest: Contest) -> np.ndarray:
     """
     total = np.zeros((len(contest.examples), len(contest.queries)))
     for model, rate, adam in _states(contest):
-        products, lengths, queries = _along(contest, model, adam)
-        both = np.outer(lengths, queries)
-        total += rate * np.divide(products, both, out=np.zeros_like(products), where=both > 0)
+        total += rate * gradient_cosines(contest, model, adam)
     return total
+
+
+def gradient_cosines(contest: Contest, model: PreTrainedModel, adam: Adam | None = None) -> np.ndarray:
+    """Return cosines of a query's gradient and a row's, or its update by Adam; zero where one is nothing."""
+    products, lengths, queries = _along(contest, model, adam)
+    both = np.outer(lengths, queries)
+    return np.divide(products, both, out=np.zeros_like(products), where=both > 0)
 
 
 def _along(
