@@ -1,6 +1,5 @@
 """Real rows in their published shapes, where they are at hand: presets, cleaning, ratings and the screen."""
 
-import re
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -9,6 +8,8 @@ from statistics import harmonic_mean as hmean
 import polars as pl
 import pytest
 
+from benchmarks import leaks
+from benchmarks.leaks import BENCHMARKS, CORPORA
 from benchmarks.planted import EDITS, HELD
 from infra_core.corpus.clean import ingest_rows
 from infra_core.corpus.difficulty import rate
@@ -26,44 +27,14 @@ pytestmark = [
     pytest.mark.shared_data,
     pytest.mark.skipif(not DATA.exists(), reason="the shared rows are not on this machine"),
 ]
-CORPORA = {
-    "gsm8k_train.jsonl": "gsm8k",
-    "math_levels.jsonl": "math",
-    "math_8_samples.jsonl": "math_8_samples",
-    "leetcode.jsonl.gz": "leetcode",
-}
-BENCHMARKS = {
-    "gsm8k_test.jsonl": "gsm8k",
-    "mbpp_sanitized.jsonl": "mbpp",
-    "aime24.jsonl": "aime24",
-    "math500.jsonl": "math500",
-}
-DOMAIN = {"leetcode": "code", "mbpp": "code"}
 
 
-@cache
 def ingested(folder, file, preset):
-    name = file.partition(".")[0]
-    source = Source(
-        name=name,
-        domain=DOMAIN.get(preset, "math"),
-        uri=str(DATA / folder / file),
-        mapping=ColumnMapping(preset=preset),
-    )
-    (shard,) = catalog(source.uri)
-    parts = [
-        ingest_rows(
-            rows, source, CleanParams(), need_response=folder == "corpora", check_columns=chunk.start == 0
-        )
-        for chunk, rows in read_chunks(shard, chunk_shards(shard, name))
-    ]
-    kept, dropped = (pl.concat(frames) for frames in zip(*parts, strict=True))
-    assert count_rows(shard) == len(kept) + len(dropped)
-    return kept, dropped
+    return leaks.ingested(DATA, folder, file, preset)
 
 
 def pools(folder, files):
-    return pl.concat(ingested(folder, file, preset)[0] for file, preset in files.items())
+    return leaks.pools(DATA, folder, files)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +43,7 @@ def pools(folder, files):
 )
 def test_every_row_of_every_file_is_accounted_for_and_most_are_used(folder, file, preset):
     kept, dropped = ingested(folder, file, preset)
+    assert count_rows(catalog(str(DATA / folder / file))[0]) == len(kept) + len(dropped)
     assert len(kept) >= 0.95 * (len(kept) + len(dropped)), dropped["reason"].value_counts()
     assert kept.filter(pl.col("prompt").str.contains("\u00a0")).is_empty()
 
@@ -114,8 +86,7 @@ def index():
 
 
 def overlaps(rows):
-    parts = [rows[start : start + 500] for start in range(0, len(rows), 500)]
-    return pl.concat(index().overlaps(part, problem_table(part["prompt"])) for part in parts)
+    return leaks.overlaps(index(), rows)
 
 
 def test_few_real_rows_overlap_a_benchmark_and_the_leaks_among_them_do():
@@ -132,48 +103,14 @@ def test_few_real_rows_overlap_a_benchmark_and_the_leaks_among_them_do():
     assert found.filter(verdict="suspect")["example_id"].n_unique() <= 25
 
 
-def told_elsewhere(row, random, words):
-    """A problem of LeetCode as another site has it: examples, powers of ten, some words other, no code."""
-    told, _, _ = row["prompt"].partition("Please complete the following python code")
-    told = re.sub(r"\b10([5-9]|1\d)\b", r"10^\1", told).split(" ")
-    for place in random.sample(range(len(told)), int(words * len(told))):
-        told[place] = random.choice(["the", "this", "given", "value", "such", "integer", "element"])
-    tests = row["tests"].replace("\\n", "\n").replace('\\"', '"')
-    examples = re.findall(r"assert candidate\((.*)\) == (.*)", tests)[:2]
-    sentences = row["response"].partition("```")[0].split(". ")
-    return "\n\n".join((
-        " ".join(told),
-        *(f"Input: {a}\nOutput: {b}\nExplanation: {random.choice(sentences)}" for a, b in examples),
-        "Constraints:\n\n1 <= n <= 10^5\n1 <= nums[i] <= 10^9",
-    ))
-
-
-def recall_and_precision(found, questions):
-    pairs = found.select("example_id", "question_id").unique()
-    right = pairs.filter(pl.col("example_id") == pl.col("question_id")).height
-    return right / questions, right / len(pairs)
-
-
 def test_problems_that_another_site_tells_are_caught_better_than_by_containment_alone():
     """Of 400 among 1,200; a share of their words is replaced as well.
 
     Measured, words as they are, 3 % and 6 % replaced: recall .97, .97, .94 and precision .96, .96, .98, where
-    containment has .97, .98, .93 and .94, .95, .96.
+    containment has .97, .97, .93 and .94, .95, .96.
     """
-    rows, random = ingested("corpora", "leetcode.jsonl.gz", "leetcode")[0], Random(0)  # noqa: S311
-    asked = rows.filter(pl.Series([number % 3 == 0 for number in range(len(rows))]))
-    parts = [rows[start : start + 500] for start in range(0, len(rows), 500)]
-    ours, alone = [], []
-    for words in (0, 0.03, 0.06):
-        told = [told_elsewhere(row, random, words) for row in asked.iter_rows(named=True)]
-        questions = asked.with_columns(
-            prompt=pl.Series(told), response=pl.lit(""), source=pl.lit("elsewhere")
-        )
-        looked = QuestionIndex(questions, ScreenParams())
-        found = pl.concat(looked.overlaps(part, problem_table(part["prompt"])) for part in parts)
-        contained = found.filter(pl.col("containment") >= 0.25, field="prompt", question_field="prompt")
-        ours.append(recall_and_precision(found.filter(verdict="contaminated"), len(asked)))
-        alone.append(recall_and_precision(contained, len(asked)))
+    rows, _ = ingested("corpora", "leetcode.jsonl.gz", "leetcode")
+    _, ours, alone = zip(*leaks.elsewhere(rows), strict=True)
     assert min(recall for recall, _ in ours) >= 0.92
     assert min(precision for _, precision in ours) >= 0.95
     assert sum(map(hmean, ours)) > sum(map(hmean, alone))
