@@ -1,4 +1,4 @@
-"""Rules label spans as a reader did who had written the labels down before; and hold on any text."""
+"""Rules label spans as two readers did, one of whom had never seen them; and hold on any text."""
 
 import json
 import re
@@ -22,6 +22,7 @@ from infra_core.attributes.right_answer import first_right
 from infra_core.corpus.segment import segment
 
 LABELLED = Path(__file__).parent / "labelled_spans.jsonl"
+SECOND = Path(__file__).parent / "second_reader.jsonl"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "behaviours.md"
 IN_TEXT = {*RULES, COMPUTED, EXPLORATION}
 IN_CODE = {*CONSTRUCTS, CALL}
@@ -38,19 +39,23 @@ def divided(response):
 
 
 @pytest.fixture(scope="module")
-def pairs():
-    """Of every labelled span: what the reader says and what the rules say."""
-    found = []
+def readings():
+    """The labels of every span: by the first reader, by the second, by the rules."""
+    first, rules = [], []
     for trace in traces():
         pieces = divided("".join(text for _, text in trace["spans"]))
-        said = behaviours(trace["prompt"], pieces, trace["answer"])
-        found += zip([label for label, _ in trace["spans"]], said, strict=True)
-    return found
+        rules += behaviours(trace["prompt"], pieces, trace["answer"])
+        first += [label for label, _ in trace["spans"]]
+    lines = [json.loads(line) for line in SECOND.read_text().splitlines()]
+    assert [line["id"] for line in lines] == [trace["id"] for trace in traces()]
+    return {"first": first, "second": [label for line in lines for label in line["labels"]], "rules": rules}
 
 
-def kappa(pairs, label):
-    """Agreement beyond chance on whether a span is this."""
-    return cohen_kappa_score(*zip(*((a == label, b == label) for a, b in pairs), strict=True))
+def kappa(one, other, label):
+    """Agreement beyond chance on whether a span is this; on all labels at once for `all`."""
+    if label != "all":
+        one, other = ([said == label for said in reading] for reading in (one, other))
+    return f"{cohen_kappa_score(one, other):.2f}".replace("-", "−")
 
 
 def test_labelled_spans_are_those_that_responses_are_divided_into():
@@ -63,13 +68,19 @@ def test_labelled_spans_are_those_that_responses_are_divided_into():
         assert [text for _, text in divided("".join(texts))] == texts
 
 
-def test_agreement_is_as_documented(pairs):
+def test_agreement_is_as_documented(readings):
     """Every label's kappa and the whole one's stand in the document, to two digits."""
-    stated = dict(re.findall(r"^\| `?(\w+)`? \| \d+ \| (−?\d\.\d\d) \|$", DOCUMENT.read_text(), re.MULTILINE))
-    labels = {label for label, _ in pairs}
-    found = {label: kappa(pairs, label) for label in labels}
-    found["all"] = cohen_kappa_score(*zip(*pairs, strict=True))
-    assert {label: f"{value:.2f}".replace("-", "−") for label, value in found.items()} == stated
+    figure = r"(−?\d\.\d\d)"
+    stated = re.findall(
+        rf"^\| `?(\w+)`? \| \d+ \| {figure} \| {figure} \| {figure} \|$", DOCUMENT.read_text(), re.MULTILINE
+    )
+    against = [("rules", "first"), ("rules", "second"), ("second", "first")]
+    found = {
+        label: tuple(kappa(readings[one], readings[other], label) for one, other in against)
+        for label in {*readings["first"], "all"}
+    }
+    assert found == {label: tuple(kappas) for label, *kappas in stated}
+    assert {len(reading) for reading in readings.values()} == {len(readings["first"])}
 
 
 @settings(max_examples=60, deadline=None)
