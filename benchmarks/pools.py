@@ -1,4 +1,4 @@
-"""Our side of the corpus measurement: the stages from raw files to a mixture, as a run has them."""
+"""Our side of the corpus measurement: the stages from raw files to a mixture, in a run of two workers."""
 
 import json
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+from prefect import flow
 
 from benchmarks.corpus_rows import SOURCES
 from benchmarks.stopwatch import Stopwatch
@@ -25,6 +26,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
 from infra_core.store.tables import read_table
 from tasks._pools import pool_rows
+from tasks._shares import workers_at_hand
 from tasks._stage import RunContext
 from tasks.base import base
 from tasks.ingest import catalogued, ingest
@@ -33,15 +35,25 @@ from tasks.rate_difficulty import rate_difficulty
 from tasks.screen import screen
 
 VERIFIED = 0.01  # of the rows
+WORKERS = 2
 COUNTER = ScratchBase(
     kind="scratch", hidden_size=16, layers=1, heads=1, kv_heads=1, mlp_size=16, context=64
 )  # the tokenizer of models made from scratch: a token a character
 MAPPING = ColumnMapping(prompt="problem", response="solution", answer="answer", difficulty="level")
 
 
+@flow(name="corpus benchmark")
 def to_mixture(folder: Path, store: Path) -> dict[str, object]:
-    """Go from raw files to a mixture: seconds by stage, and what was found of what was planted."""
-    ctx, watch = RunContext(ArtifactStore(str(store))), Stopwatch()
+    """Go from raw files to a mixture: seconds by stage, and what was found of what was planted.
+
+    Seconds hold the starting of the workers.
+    """
+    with workers_at_hand():
+        return _to_mixture(RunContext(ArtifactStore(str(store)), workers=WORKERS), folder)
+
+
+def _to_mixture(ctx: RunContext, folder: Path) -> dict[str, object]:
+    watch = Stopwatch()
     sources = [
         Source(name=name, domain="math", uri=str(folder / "train" / name), mapping=MAPPING)
         for name in SOURCES

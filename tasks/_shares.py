@@ -79,6 +79,12 @@ def is_shared(ctx: RunContext) -> bool:
     return ctx.workers > 1 and in_a_run and not ctx.store.root.startswith("memory:")
 
 
+def is_seen(ctx: RunContext, uri: str) -> bool:
+    """Whether workers see a file: not one in our memory, nor, if they are elsewhere, one on our disk."""
+    elsewhere = "://" in ctx.cluster
+    return not uri.startswith(("memory:", "file:") if elsewhere else "memory:")
+
+
 def _take_back(out: WorkDir, future: Any) -> Exception | None:
     """Wait for a share and account for what it wrote; return what it failed with."""
     try:

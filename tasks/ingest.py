@@ -1,10 +1,12 @@
 """Raw rows in, corpus parts out. Row-local: a file added to a source makes new parts only for itself."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
 
 from pydantic import Field
 
-from infra_core.corpus.clean import CountTokens, ingest_rows
+from infra_core.corpus.clean import ingest_rows
 from infra_core.corpus.mapping import Drop, map_rows, ready
 from infra_core.corpus.render import token_counter
 from infra_core.corpus.schema import CORPUS, DROPPED
@@ -12,11 +14,12 @@ from infra_core.errors import DataError
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import CleanParams, Params, Source
 from infra_core.sources.catalog import Shard, catalog, connect
-from infra_core.sources.rows import chunk_shards, read_chunks, read_rows
+from infra_core.sources.rows import Chunk, chunk_shards, read_chunks, read_rows
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
 from tasks._checkpoint import model_folder
+from tasks._shares import is_seen, share_out
 from tasks._stage import RunContext, stage
 
 
@@ -70,11 +73,56 @@ def ingest(ctx: RunContext, out: WorkDir, *, base: Artifact | None = None, param
 
     `base` counts tokens; only cleaning that limits them needs it (`counting`).
     """
-    count = token_counter(load_tokenizer(model_folder(ctx, base))) if base is not None else None
     counted_by = {"base": base.key} if base is not None else {}
-    for entry in params.sources:
-        for file in entry.files:
-            _ingest_file(out, entry, file, params, counted_by, count)
+    units = [
+        reading
+        for entry in params.sources
+        for file in entry.files
+        for reading in _readings(out, entry, file, params, counted_by, ctx.workers)
+    ]
+    given = Ingesting(base, params.clean, params.need_response)
+    seen = [unit for unit in units if is_seen(ctx, unit.shard.uri)]
+    unseen = [unit for unit in units if not is_seen(ctx, unit.shard.uri)]
+    share_out(replace(ctx, workers=1), out, ingest_chunks, unseen, given)
+    share_out(ctx, out, ingest_chunks, seen, given)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Chunks of one file that are read in one pass over it."""
+
+    source: Source
+    shard: Shard
+    chunks: list[Chunk]
+
+
+@dataclass(frozen=True)
+class Ingesting:
+    """What ingesting needs beside the files."""
+
+    base: Artifact | None
+    clean: CleanParams
+    need_response: bool
+
+
+def ingest_chunks(ctx: RunContext, out: WorkDir, units: Sequence[Reading], given: Ingesting) -> None:
+    """Write kept and dropped rows of some chunks."""
+    count = None
+    if given.base is not None:
+        count = token_counter(load_tokenizer(model_folder(ctx, given.base)))
+    for unit in units:
+        out.pending([name for chunk in unit.chunks for name in _names(chunk)])  # so that errors say where
+        for chunk, rows in read_chunks(unit.shard, unit.chunks):
+            kept, dropped = ingest_rows(
+                rows,
+                unit.source,
+                given.clean,
+                need_response=given.need_response,
+                check_columns=chunk.start == 0,
+                count_tokens=count,
+            )
+            for name, table, schema in zip(_names(chunk), (kept, dropped), (CORPUS, DROPPED), strict=True):
+                write_table(out, name, table, schema)
 
 
 def counting(clean: CleanParams, base: Artifact) -> Artifact | None:
@@ -82,17 +130,20 @@ def counting(clean: CleanParams, base: Artifact) -> Artifact | None:
     return base if clean.counts_tokens else None
 
 
-def _ingest_file(
+def _readings(
     out: WorkDir,
     entry: CataloguedSource,
     file: CataloguedFile,
     params: IngestRun,
     counted_by: Mapping[str, str],
-    count_tokens: CountTokens | None,
-) -> None:
-    source = entry.source
-    shard = Shard(file.uri, file.fingerprint, file.format, file.name, rows=source.rows)
-    chunks = chunk_shards(shard, source.name)
+    workers: int,
+) -> Iterator[Reading]:
+    """Yield the chunks of a file of which a part is to be written, as so many stretches as there are workers.
+
+    Who reads one stretch need not look at what lies behind it.
+    """
+    shard = Shard(file.uri, file.fingerprint, file.format, file.name, rows=entry.source.rows)
+    chunks = chunk_shards(shard, entry.source.name)
     # A part's own identity: this chunk of this content under this mapping and this cleaning.
     fixed = {
         "file": file,
@@ -104,21 +155,18 @@ def _ingest_file(
     identities = {
         name: {**fixed, "rows": [chunk.start, chunk.stop], "kept": kept}
         for chunk in chunks
-        for name, kept in ((chunk.name, True), (f"dropped-{chunk.name}", False))
+        for name, kept in zip(_names(chunk), (True, False), strict=True)
     }
     pending = set(out.pending(identities))
-    wanted = [chunk for chunk in chunks if pending & {chunk.name, f"dropped-{chunk.name}"}]
-    for chunk, rows in read_chunks(shard, wanted):
-        kept, dropped = ingest_rows(
-            rows,
-            source,
-            params.clean,
-            need_response=params.need_response,
-            check_columns=chunk.start == 0,
-            count_tokens=count_tokens,
-        )
-        write_table(out, chunk.name, kept, CORPUS)
-        write_table(out, f"dropped-{chunk.name}", dropped, DROPPED)
+    wanted = [chunk for chunk in chunks if not pending.isdisjoint(_names(chunk))]
+    length = max(1, ceil(len(wanted) / workers))
+    for start in range(0, len(wanted), length):
+        yield Reading(entry.source, shard, wanted[start : start + length])
+
+
+def _names(chunk: Chunk) -> tuple[str, str]:
+    """Return the parts a chunk becomes: its kept rows and its dropped ones."""
+    return chunk.name, f"dropped-{chunk.name}"
 
 
 def source_volume(source: Source) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 """How hard and how long every row is: a global table by `example_id`; lengths are counted part by part."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from tasks._checkpoint import model_folder
 from tasks._pools import pool_parts, pool_rows
 from tasks._progress import progress
 from tasks._row_local import of_texts
+from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 from tasks.ingest import require_rows
 
@@ -71,21 +72,27 @@ def _pass_rates(ctx: RunContext, attempts: Artifact) -> pl.DataFrame:
 def _lengths(ctx: RunContext, out: WorkDir, pool: Artifact, base: Artifact) -> pl.DataFrame:
     """Count the tokens of every row of a pool, part by part, where that was not done before."""
     identities = of_texts(ctx, pool, PREFIX, base=base.key)
-    pending = set(out.pending(identities))
-    if pending:
-        count = token_counter(load_tokenizer(model_folder(ctx, base)))
-        wanted = {name.removeprefix(PREFIX) for name in pending}
-
-        def counted(part: tuple[str, pl.DataFrame]) -> tuple[str, pl.DataFrame]:
-            name, rows = part
-            found = zip(rows["example_id"], count(rows), strict=True)
-            lengths = [(example_id, prompt, response) for example_id, (prompt, response) in found]
-            return name, pl.DataFrame(lengths, LENGTHS, orient="row")
-
-        with progress("count tokens, parts", len(wanted)) as update:
-            texts = pool_parts(ctx, pool, "example_id", "prompt", "response", only=wanted)
-            for done, (name, lengths) in enumerate(several_at_once(counted, texts), 1):
-                write_table(out, f"{PREFIX}{name}", lengths, LENGTHS)
-                update(done)
+    share_out(ctx, out, count_parts, out.pending(identities), (pool, base))
     noted = (reread_table(out, name, LENGTHS) for name in identities)
     return pl.concat([pl.DataFrame(schema=dict(LENGTHS)), *noted])
+
+
+def count_parts(
+    ctx: RunContext, out: WorkDir, names: Sequence[str], given: tuple[Artifact, Artifact]
+) -> None:
+    """Count the tokens of every row of some parts."""
+    pool, base = given
+    count = token_counter(load_tokenizer(model_folder(ctx, base)))
+
+    def counted(part: tuple[str, pl.DataFrame]) -> tuple[str, pl.DataFrame]:
+        name, rows = part
+        found = zip(rows["example_id"], count(rows), strict=True)
+        lengths = [(example_id, prompt, response) for example_id, (prompt, response) in found]
+        return name, pl.DataFrame(lengths, LENGTHS, orient="row")
+
+    with progress("count tokens, parts", len(names)) as update:
+        wanted = {name.removeprefix(PREFIX) for name in names}
+        texts = pool_parts(ctx, pool, "example_id", "prompt", "response", only=wanted)
+        for done, (name, lengths) in enumerate(several_at_once(counted, texts), 1):
+            write_table(out, f"{PREFIX}{name}", lengths, LENGTHS)
+            update(done)

@@ -1,6 +1,7 @@
 """Global looks over all pools: duplicates across sources, overlap with the benchmarks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from tasks._at_once import several_at_once
 from tasks._pools import pool_parts, pool_rows, scan_pool
 from tasks._progress import progress
 from tasks._row_local import Identities, of_texts
+from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
 Kinds = Mapping[str, Mapping[str, object]]
@@ -45,7 +47,8 @@ def screen(
         **({"overlaps": {"benchmarks": benchmarks.key, **rule}} if params.decontaminate else {}),
     }
     for pool in pools.values():
-        _note(ctx, out, pool, _identities(ctx, pool, kinds), params, benchmarks)
+        units = _by_part(out.pending(_identities(ctx, pool, kinds)))
+        share_out(ctx, out, note_parts, units, Noting(pool, benchmarks, params))
     names = {name: table_names(ctx.store, pool) for name, pool in pools.items()}
     scans = [scan_pool(ctx, pool, "example_id", "prompt") for pool in pools.values()]
     overlaps = {
@@ -68,33 +71,44 @@ def _identities(ctx: RunContext, pool: Artifact, kinds: Kinds) -> Identities:
     return {name: identity for one in found for name, identity in one.items()}
 
 
-def _note(
-    ctx: RunContext,
-    out: WorkDir,
-    pool: Artifact,
-    identities: Identities,
-    params: ScreenParams,
-    benchmarks: Artifact,
+def _by_part(notes: Sequence[str]) -> list[tuple[str, frozenset[str]]]:
+    """Return each part of the pool with what is still to be noted of it."""
+    found: dict[str, set[str]] = {}
+    for note in notes:
+        found.setdefault(note.partition("-")[2], set()).add(note)
+    return [(part, frozenset(wanted)) for part, wanted in sorted(found.items())]
+
+
+@dataclass(frozen=True)
+class Noting:
+    """What looking at the parts of a pool needs."""
+
+    pool: Artifact
+    benchmarks: Artifact
+    params: ScreenParams
+
+
+def note_parts(
+    ctx: RunContext, out: WorkDir, units: Sequence[tuple[str, frozenset[str]]], given: Noting
 ) -> None:
-    """Write what is to be known of each part's rows: signatures, and overlaps with the benchmarks."""
-    pending = set(out.pending(identities))
-    wanted = {name.partition("-")[2] for name in pending}
-    if not wanted:
-        return
-    index = QuestionIndex(pool_rows(ctx, benchmarks), params) if params.decontaminate else None
+    """Write what is to be known of the rows of some parts: signatures, and overlaps with the benchmarks."""
+    params, wanted = given.params, dict(units)
+    index = QuestionIndex(pool_rows(ctx, given.benchmarks), params) if params.decontaminate else None
 
     def look(part: tuple[str, pl.DataFrame]) -> dict[str, tuple[pl.DataFrame, Schema]]:
         name, rows = part
-        asked = problem_table(rows["prompt"])
-        found = {f"signatures-{name}": (signatures(rows, asked), SIGNATURES)}
-        if index is not None:
-            found[f"overlaps-{name}"] = (index.overlaps(rows, asked), OVERLAPS)
+        asked, found = problem_table(rows["prompt"]), {}
+        if (note := f"signatures-{name}") in wanted[name]:
+            found[note] = (signatures(rows, asked), SIGNATURES)
+        if index is not None and (note := f"overlaps-{name}") in wanted[name]:
+            found[note] = (index.overlaps(rows, asked), OVERLAPS)
         return found
 
     with progress("screen, parts", len(wanted)) as update:
-        for done, found in enumerate(several_at_once(look, pool_parts(ctx, pool, only=wanted)), 1):
-            for name in pending.intersection(found):
-                write_table(out, name, *found[name])
+        parts = pool_parts(ctx, given.pool, only=wanted)
+        for done, found in enumerate(several_at_once(look, parts), 1):
+            for name, (table, schema) in found.items():
+                write_table(out, name, table, schema)
             update(done)
 
 

@@ -36,7 +36,7 @@ from infra_core.corpus.words import (
     common_phrases,
     covered,
     lines,
-    ngram,
+    ngrams,
     problem_table,
     telling_ngrams,
     word_table,
@@ -115,7 +115,7 @@ class QuestionIndex:
 
     def holding(self, words: pl.DataFrame) -> pl.Series:
         """Return the rows of a `word_table` that share any n-gram with a question or a reference answer."""
-        grams = words.select("row", gram=ngram("shape", self.params.ngram)).drop_nulls()
+        grams = words.select("row", gram=ngrams(words, self.params.ngram)).drop_nulls()
         # Nearly all are told apart by one look at their last bits.
         likely = grams.filter(pl.Series(self.marks[grams["gram"].to_numpy() & np.uint64(MARKS - 1)]))
         values = likely["gram"].to_numpy()

@@ -165,16 +165,18 @@ def word_table(texts: pl.Series) -> pl.DataFrame:
     return with_shapes(table)
 
 
-def ngram(column: str, n: int) -> pl.Expr:
-    """Return a number for the `n` words that begin at each word of a `word_table`; null where fewer are left.
+def ngrams(table: pl.DataFrame, n: int) -> pl.Series:
+    """Return a number for the `n` shapes from each word of a `word_table` on; null where fewer are left.
 
     Equal n-grams have equal numbers within a process. Two different ones have the same by chance once in
     2^64.
     """
     total = pl.lit(0, dtype=pl.UInt64)
     for place in range(n):
-        total = total * pl.lit(N_SPREAD, dtype=pl.UInt64) + pl.col(column).hash().shift(-place)
-    return pl.when(pl.col("row").shift(1 - n) == pl.col("row")).then(total)
+        total = total * pl.lit(N_SPREAD, dtype=pl.UInt64) + pl.col("number").shift(-place)
+    whole = pl.col("row").shift(1 - n) == pl.col("row")
+    numbers = table.select("row", number=pl.col("shape").hash())
+    return numbers.select(pl.when(whole).then(total).alias("gram")).to_series()
 
 
 def runs(table: pl.DataFrame, n: int) -> pl.DataFrame:
@@ -192,7 +194,7 @@ def runs(table: pl.DataFrame, n: int) -> pl.DataFrame:
 
 def covered(table: pl.DataFrame, phrases: pl.Series) -> pl.DataFrame:
     """Add `common`: whether a word is in one of the `phrases`, n-grams of `PHRASE` shapes."""
-    begins = ngram("shape", PHRASE).is_in(phrases.implode()).fill_null(value=False)
+    begins = ngrams(table, PHRASE).is_in(phrases.implode()).fill_null(value=False)
     marked = table.with_columns(begins=begins)
     reach = [
         pl.col("begins").shift(place, fill_value=False) & (pl.col("row").shift(place) == pl.col("row"))
@@ -204,12 +206,12 @@ def covered(table: pl.DataFrame, phrases: pl.Series) -> pl.DataFrame:
 def telling_ngrams(table: pl.DataFrame, n: int) -> pl.DataFrame:
     """Return the distinct n-grams of shapes, `row` and `gram`, with at most half of their words `common`."""
     words_common = pl.sum_horizontal(pl.col("common").shift(-place).cast(pl.UInt8) for place in range(n))
-    grams = table.select("row", gram=pl.when(2 * words_common <= n).then(ngram("shape", n)))
+    grams = table.select("row", gram=pl.when(2 * words_common <= n).then(ngrams(table, n)))
     return grams.drop_nulls("gram").unique()
 
 
 def common_phrases(table: pl.DataFrame, least: int) -> pl.Series:
     """Return the phrases that stand in at least `least` different rows."""
-    phrases = table.select("row", phrase=ngram("shape", PHRASE)).drop_nulls().unique()
+    phrases = table.select("row", phrase=ngrams(table, PHRASE)).drop_nulls().unique()
     counted = phrases.group_by("phrase").len()
     return counted.filter(pl.col("len") >= least)["phrase"]

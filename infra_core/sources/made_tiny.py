@@ -6,7 +6,7 @@ from random import Random
 from string import ascii_lowercase
 from typing import Any
 
-from infra_core.sources.made_programs import KNOWN, NEW, draw, function_tests
+from infra_core.sources.made_programs import KNOWN, NEW, Operation, draw, function_tests
 from infra_core.sources.made_splits import Draft, graded
 
 TOP_LEVEL = 4
@@ -84,16 +84,16 @@ def _program(level: int, random: Random, *, new: float) -> Draft:
     # Names keep single operations from running out before all splits have their share of them.
     entry = random.choice(ascii_lowercase) + str(random.randint(0, 9))
     problem = f"{entry}(x): {', '.join(operation.name for operation in chosen)}"
+    return Draft(problem, partial(_worked_program, problem, entry, chosen, random))
 
-    def finish() -> dict[str, Any]:
-        plan = [f"{place}. {operation.name}" for place, operation in enumerate(chosen, start=1)]
-        program = "\n ".join([f"def {entry}(x):", *(operation.code for operation in chosen), "return x"])
-        return {
-            "problem": problem,
-            "solution": "\n".join([*plan, program]),
-            "answer": None,
-            "tests": function_tests(program, entry, random),
-            "level": f"{level}/{TOP_LEVEL}",
-        }
 
-    return Draft(problem, finish)
+def _worked_program(problem: str, entry: str, chosen: Sequence[Operation], random: Random) -> dict[str, Any]:
+    plan = [f"{place}. {operation.name}" for place, operation in enumerate(chosen, start=1)]
+    program = "\n ".join([f"def {entry}(x):", *(operation.code for operation in chosen), "return x"])
+    return {
+        "problem": problem,
+        "solution": "\n".join([*plan, program]),
+        "answer": None,
+        "tests": function_tests(program, entry, random),
+        "level": f"{len(chosen)}/{TOP_LEVEL}",
+    }

@@ -2,11 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
-from infra_core.sources.made_programs import KNOWN, NEW, NOUNS, draw, function_tests
+from infra_core.sources.made_programs import KNOWN, NEW, NOUNS, Operation, draw, function_tests
 from infra_core.sources.made_splits import Draft, graded, split_of
 
 _MOST_STEPS = 8
@@ -59,22 +60,22 @@ def _program(level: int, random: Random) -> Draft:
         f"Write a Python function `{entry}(x)` that takes a list of integers. It should {wanted}. "
         "It returns the resulting list."
     )
+    return Draft(problem, partial(_worked_program, problem, entry, chosen, random))
 
-    def finish() -> dict[str, Any]:
-        body = [_spaced(operation.code) for operation in chosen]
-        steps = zip(chosen, body, strict=True)
-        plan = [f"{place}. To {step.words}: `{code}`" for place, (step, code) in enumerate(steps, 1)]
-        program = "\n    ".join([f"def {entry}(x):", *body, "return x"])
-        said = ["Let me go through the steps in order.", *plan, "", "```python", program, "```"]
-        return {
-            "problem": problem,
-            "solution": "\n".join(said),
-            "answer": None,
-            "tests": function_tests(program, entry, random),
-            "level": f"{level}/{_TOP_LEVEL}",
-        }
 
-    return Draft(problem, finish)
+def _worked_program(problem: str, entry: str, chosen: Sequence[Operation], random: Random) -> dict[str, Any]:
+    body = [_spaced(operation.code) for operation in chosen]
+    steps = zip(chosen, body, strict=True)
+    plan = [f"{place}. To {step.words}: `{code}`" for place, (step, code) in enumerate(steps, 1)]
+    program = "\n    ".join([f"def {entry}(x):", *body, "return x"])
+    said = ["Let me go through the steps in order.", *plan, "", "```python", program, "```"]
+    return {
+        "problem": problem,
+        "solution": "\n".join(said),
+        "answer": None,
+        "tests": function_tests(program, entry, random),
+        "level": f"{len(chosen)}/{_TOP_LEVEL}",
+    }
 
 
 def _spaced(code: str) -> str:
