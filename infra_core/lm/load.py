@@ -17,6 +17,8 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,11 +151,17 @@ def config_without_weights(base: PretrainedBase) -> PretrainedConfig:
         If the hub does not give it, or it is of an architecture that transformers does not have.
     """
     if base.model.startswith("package://"):
-        folder, file = _inside_package(base.model)
-        return AutoConfig.from_pretrained(str(folder), gguf_file=file, trust_remote_code=False)
+        return deepcopy(_packaged_config(base.model))
     if Path(base.model).is_dir() or base.revision is None or not is_name(base.model):
         return AutoConfig.from_pretrained(base.model, local_files_only=True, trust_remote_code=False)
     return _config_in(model_folder(base.model, base.revision, CONFIG))
+
+
+@cache
+def _packaged_config(model: str) -> PretrainedConfig:
+    """Return the config that a package's GGUF file holds; finding it among all tokens takes seconds."""
+    folder, file = _inside_package(model)
+    return AutoConfig.from_pretrained(str(folder), gguf_file=file, trust_remote_code=False)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

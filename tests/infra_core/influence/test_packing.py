@@ -48,7 +48,7 @@ def test_a_row_is_computed_as_if_it_were_alone(family):
     torch.testing.assert_close(together, alone, **ROUNDING)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=5))
 def test_packed_logits_are_those_of_padded_rows_under_plain_attention(lengths):
     examples = tiny.examples(tuple(lengths))
