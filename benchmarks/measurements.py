@@ -226,7 +226,8 @@ GIGABYTE = 1e9
 def corpus(run_side: RunSide, quick: bool) -> list[Result]:
     """Take made corpora of two sizes from raw files to a mixture, and the smaller one through datatrove.
 
-    The smaller, since datatrove's own growth is not the question and a million rows keep it busy for over an hour.
+    The smaller, since datatrove's own growth is not the question, and a million rows keep it busy for over an
+    hour.
     """
     sizes = (500, 1_000) if quick else CORPUS_ROWS
     runs, peers = [], {}

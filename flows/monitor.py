@@ -1,8 +1,10 @@
 """What a finished run leaves on its page in the Prefect UI: report, tables, lineage, seconds and cost."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
@@ -26,6 +28,8 @@ SHOWN = (
     "method",
 )  # what a figure is about
 DIGITS = 4
+PLAIN = re.compile(r"[\w .,:/+-]*")
+"""What Markdown leaves as it is."""
 
 
 def show(result: Outcome, price_per_hour: float | None = None) -> None:
@@ -47,7 +51,9 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     for key, (rows, told) in tables.items():
         if not rows:  # a run of another flow, whose page has other tables
             continue
-        create_table_artifact(table=rows, key=artifact_key(result.name, key), description=told)
+        create_table_artifact(
+            table=[_as_text(row) for row in rows], key=artifact_key(result.name, key), description=told
+        )
     pages = {
         "report": (store.read(result.report, "report.md").decode(), "The report."),
         "lineage": (lineage(store, result.report), "What the report was made from."),
@@ -61,7 +67,10 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     }
     for key, (address, told) in links.items():
         create_link_artifact(
-            link=address, link_text=address, key=artifact_key(result.name, key), description=told
+            link=quote(address, safe=":/"),
+            link_text=escape(address),
+            key=artifact_key(result.name, key),
+            description=told,
         )
 
 
@@ -142,6 +151,14 @@ def lineage(store: ArtifactStore, report: Artifact) -> str:
         told = f"version {manifest.version}, {manifest.seconds:.1f} s on {host}"
         lines.append(f"{'  ' * depth}- **{found.stage}** `{found.key}` {told}")
     return "\n".join(lines)
+
+
+def _as_text(row: Row) -> Row:
+    """Return a row whose texts show as they are: the UI takes cells for Markdown."""
+    return {
+        name: escape(cell) if isinstance(cell, str) and not PLAIN.fullmatch(cell) else cell
+        for name, cell in row.items()
+    }
 
 
 def _row(figure: Mapping[str, Any], *more: str) -> Row:
