@@ -122,20 +122,24 @@ def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
 def stages(result: Outcome, price_per_hour: float | None) -> list[Row]:
     """Return a line an artifact, inputs before what is made of them, and last the sums of the run."""
     lines = [
-        (entry.stage, "built" if entry.built else "reused", entry.seconds, entry.uri)
+        (entry.stage, entry.label, "built" if entry.built else "reused", entry.seconds, entry.uri)
         for entry in reversed(result.stages)
     ]
     built = sum(entry.seconds for entry in result.stages if entry.built)
-    lines += [("all that was built", "built", built, result.report.uri), ("the run", "", result.seconds, "")]
+    lines += [
+        ("all that was built", "", "built", built, result.report.uri),
+        ("the run", "", "", result.seconds, ""),
+    ]
     return [
         {
             "stage": stage,
+            "of": label,
             "state": state,
             "seconds": round(seconds, 1),
             **_cost(seconds, state, price_per_hour),
             "artifact": uri,
         }
-        for stage, state, seconds, uri in lines
+        for stage, label, state, seconds, uri in lines
     ]
 
 

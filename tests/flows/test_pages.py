@@ -80,6 +80,7 @@ def test_a_runs_page_has_report_tables_lineage_and_links(machine, finished_run):
     assert all(row["low"] <= row["value"] <= row["high"] for row in accuracy)
     stages = json.loads(page["stages"]["data"])
     assert {row["state"] for row in stages if row["stage"] == "train"} == {"reused"}
+    assert {"base 0", "keep_all 0", "flip 0"} <= {row["of"] for row in stages if row["stage"] == "train"}
     assert all(row["seconds"] >= 0 for row in stages)
     assert {row["cost"] for row in stages if row["state"] == "reused"} == {0}
     lineage = page["lineage"]["data"]
@@ -130,7 +131,7 @@ def test_in_a_browser_a_person_finds_state_stages_numbers_and_links(machine, fin
         for key in PAGES:
             seen.page.get_by_text(f"shrunk-{key}", exact=True).first.wait_for()
         expected = {
-            "stages": ("fit_factors", "reused", "seconds", "cost"),
+            "stages": ("fit_factors", "reused", "seconds", "cost", "keep_all 0"),
             "exam": ("tiny_math", "accuracy", "keep_all"),
             "report": ("shrunk", "keep_all"),
             "lineage": ("collect_queries",),
