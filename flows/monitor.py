@@ -59,7 +59,9 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
         "lineage": (lineage(store, result.report), "What the report was made from."),
     }
     for key, (markdown, told) in pages.items():
-        create_markdown_artifact(markdown=markdown, key=artifact_key(result.name, key), description=told)
+        create_markdown_artifact(
+            markdown=_for_ui(markdown), key=artifact_key(result.name, key), description=told
+        )
     links = {
         "report-page": (f"{result.report.uri}/report.html", "report.html in the store: download it to look"),
         "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
@@ -68,7 +70,7 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     for key, (address, told) in links.items():
         create_link_artifact(
             link=quote(address, safe=":/"),
-            link_text=escape(address),
+            link_text=_for_ui(escape(address)),
             key=artifact_key(result.name, key),
             description=told,
         )
@@ -160,9 +162,14 @@ def lineage(store: ArtifactStore, report: Artifact) -> str:
 def _as_text(row: Row) -> Row:
     """Return a row whose texts show as they are: the UI takes cells for Markdown."""
     return {
-        name: escape(cell) if isinstance(cell, str) and not PLAIN.fullmatch(cell) else cell
+        name: _for_ui(escape(cell)) if isinstance(cell, str) and not PLAIN.fullmatch(cell) else cell
         for name, cell in row.items()
     }
+
+
+def _for_ui(markdown: str) -> str:
+    """Return Markdown for the UI, to which entities by number are text and a backslash is an escape."""
+    return re.sub(r"&#(\d+);", lambda found: f"\\{chr(int(found[1]))}", markdown)
 
 
 def _row(figure: Mapping[str, Any], *more: str) -> Row:
