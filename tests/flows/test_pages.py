@@ -114,7 +114,7 @@ def page_of(machine, *place):
 
 
 def troubles(machine, seen):
-    """What a page complained of, but that its own icons are missing, and whom it asked beside its own server."""
+    """What a page complained of, but for its own missing icons, and whom it asked beside its server."""
     served = (page_of(machine, ""), "data:", "blob:")
     own = ("warning:", "debug:", "info:", "log:", "error: Failed to load resource: the server")
     strangers = [url for url in seen.requests if not url.startswith(served)]
@@ -125,8 +125,11 @@ def test_in_a_browser_a_person_finds_state_stages_numbers_and_links(machine, fin
     """On the pages of a run that reused all of it."""
     run, page = finished_run[1]["id"], artifacts_of(machine, finished_run[1]["id"])
     with opened(page_of(machine, "runs", "flow-run", run), viewport={"width": 1400, "height": 1000}) as seen:
-        for shown in ("shrunk: flip, random", "Completed", "curate", "flip", "evaluate: reused"):
+        for shown in ("shrunk: flip, random", "Completed", "curate", "flip"):
             seen.page.get_by_text(shown).first.wait_for()
+        seen.page.get_by_text("Task Runs", exact=True).first.click()
+        for shown in ("Reused", "report"):
+            seen.page.get_by_text(shown, exact=True).first.wait_for()
         seen.page.get_by_text("Artifacts").first.click()
         for key in PAGES:
             seen.page.get_by_text(f"shrunk-{key}", exact=True).first.wait_for()
