@@ -134,23 +134,14 @@ def _in_processes(
 
 def _run_processes(folder: Path, place: Place, hear: Callable[[str], None]) -> None:
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    worker = ("-m", "infra_core.training.worker", str(folder))
+    argv = [*torchrun, f"--nproc-per-node={place.processes}", *worker]
     try:
-        run_supervised(
-            [
-                *torchrun,
-                f"--nproc-per-node={place.processes}",
-                "-m",
-                "infra_core.training.worker",
-                str(folder),
-            ],
-            hear,
-            env=_environment(place),
-            seconds=place.seconds,
-        )
+        run_supervised(argv, hear, env=_environment(place), seconds=place.seconds)
     except CommandFailed as error:
         killed = _KILLED.search(error.tail)
         number = int(killed["signal"]) if killed else error.status - 128
-        if number <= 0:
+        if number not in set(signal.Signals):
             raise
         raise WorkerLost(
             f"a process of the training was ended by {signal.Signals(number).name}; if nobody did that, the "
