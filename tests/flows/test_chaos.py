@@ -10,13 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import cycle
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import fsspec
 import psutil
 import pytest
 import yaml
@@ -31,11 +28,10 @@ from infra_core.store.transport import reach_bucket
 from infra_core.store.verify import verify_store
 from tasks._stage import RunContext
 from tests.fault_proxy import fault_proxy
-from tests.faults import another_time, small_disk
 from tests.flows.conftest import REPOSITORY
 from tests.flows.shrunk import shrunk_tiny
-from tests.flows.test_curate import PATIENCE, part_hashes, start
-from tests.services import BUCKET, free_ports, running_seaweed
+from tests.flows.test_curate import part_hashes
+from tests.services import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -43,7 +39,6 @@ KILLS = int(os.environ.get("INFRA_CHAOS_KILLS", "6"))
 MARK = "INFRA_CHAOS_MARK"  # in the environment of a run and all its children
 LONGEST = 6.0  # seconds of work before a kill
 ROW_LOCAL = ("ingest/*/*.parquet", "score/*/*.parquet", "evaluate/*/draws-*/*.parquet")
-SIZES = {"store": "1m", "scratch": "64k"}  # of disks that fill up: in the middle of a run, at the first model
 
 
 class Straight:
@@ -148,12 +143,6 @@ def test_several_workers_given_the_same_run_and_another_that_shares_its_stages(f
     assert verify_store(store).damaged == []
 
 
-def forget_connections():
-    """Let s3fs look at the environment anew."""
-    S3FileSystem.clear_instance_cache()
-    reach_bucket.cache_clear()
-
-
 def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away(
     finished, seaweed, monkeypatch, tmp_path
 ):
@@ -181,87 +170,11 @@ def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away
             assert stderr.splitlines()[-1].startswith("UnreachableError: "), stderr[-3000:]
             assert tries < 6
     assert min(proxy.met[fate] for fate in ("refused", "cut", "slow", "gone")) > 0, proxy.met
-    forget_connections()
+    S3FileSystem.clear_instance_cache()
+    reach_bucket.cache_clear()
     assert stdout.splitlines()[-1] == finished.report.key
     assert part_hashes(ArtifactStore(store)) == part_hashes(finished.ctx.store)
     assert verify_store(ArtifactStore(store)).damaged == []
-
-
-@pytest.mark.timeout(1800)
-def test_a_run_waits_for_an_s3_server_that_is_away_for_a_minute(finished, infra, monkeypatch, tmp_path):
-    """Killed in the middle and started again: Prefect tries the stage again, and it is one run."""
-    [port] = free_ports(1)
-    command, environment = infra
-    with fault_proxy(None, port) as proxy:
-        with running_seaweed(tmp_path) as server:
-            proxy.target = server.endpoint
-            reach = {"AWS_ENDPOINT_URL_S3": proxy.endpoint, "INFRA_CACHE": str(tmp_path / "cache")}
-            for name, value in (server.environment | reach).items():
-                monkeypatch.setenv(name, value)
-            forget_connections()
-            fsspec.filesystem("s3", skip_instance_cache=True).call_s3("create_bucket", Bucket=BUCKET)
-            infra = command, {**environment, **server.environment, **reach}
-            asked = ("--store", f"s3://{BUCKET}/here", "--device", "cpu", "--json")
-            run = start(infra, "curate", finished.recipe, *asked)
-            while proxy.met["passed"] < 150:
-                assert run.poll() is None, run.communicate()[1][-3000:]
-                time.sleep(0.2)
-            proxy.target = None
-        time.sleep(60)
-        with running_seaweed(tmp_path) as server:
-            proxy.target = server.endpoint
-            _, stderr = run.communicate(timeout=3 * PATIENCE)
-            assert run.returncode == 0, stderr[-3000:]
-            assert "Retry 1/" in stderr
-            assert proxy.met["gone"] > 0
-            store = ArtifactStore(f"s3://{BUCKET}/here")
-            assert part_hashes(store) == part_hashes(finished.ctx.store)
-            assert verify_store(store).damaged == []
-    forget_connections()
-
-
-@pytest.mark.parametrize("full", ["store", "scratch"])
-def test_a_full_disk_is_said_in_a_sentence_and_with_more_room_the_run_goes_on(finished, tmp_path, full):
-    """The disk of the store, or the one where models wait until they are stored."""
-    with TemporaryDirectory() as scratch, small_disk(tmp_path / "disk", SIZES[full]) as disk:
-        Path(scratch).chmod(0o711)  # as in conftest.py
-        disk.place.chmod(0o711)
-        places = {"store": tmp_path / "store", "scratch": Path(scratch), full: disk.place}
-        environment = {"TMPDIR": str(places["scratch"])}
-        run = Straight(finished.recipe, places["store"], **environment)
-        _, stderr = run.process.communicate(timeout=500)
-        assert run.process.returncode == 1, stderr[-3000:]
-        told = stderr.splitlines()[-1]
-        assert told.startswith("StoreError: ")
-        assert "free some space and run again: what is whole is kept" in told
-        written = finished_files(places["store"])
-        assert bool(written) == (full == "store")
-
-        disk.grow("64m")
-        assert Straight(finished.recipe, places["store"], **environment).ends() == finished.report.key
-        assert written.items() <= finished_files(places["store"]).items()
-        store = ArtifactStore(str(places["store"]))
-        assert part_hashes(store) == part_hashes(finished.ctx.store)
-
-
-@pytest.mark.parametrize(("kind", "leap"), [("file", "2d"), ("s3", "10m")])
-def test_a_clock_that_jumps_forth_and_back_changes_nothing(finished, request, tmp_path, kind, leap):
-    """Every second; on S3 by many lifetimes of a lease, and by less than is allowed for signatures."""
-    store = request.getfixturevalue("seaweed").url() if kind == "s3" else str(tmp_path / "store")
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    environment = another_time(clock) | {"INFRA_CACHE": str(tmp_path / "cache")}
-    run = Straight(finished.recipe, store, **environment)
-    run.begins()
-    for jump in cycle((f"+{leap}", f"-{leap}", "+0")):
-        if run.process.poll() is not None:
-            break
-        clock.write_text(jump)
-        time.sleep(1)
-    assert run.ends() == finished.report.key
-    found = ArtifactStore(store)
-    assert part_hashes(found) == part_hashes(finished.ctx.store)
-    assert all(0 <= found.manifest(artifact).seconds < 600 for artifact in found.artifacts())
 
 
 def flip(content):

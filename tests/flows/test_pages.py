@@ -121,32 +121,6 @@ def troubles(machine, seen):
     return strangers + [line for line in seen.trouble if not line.startswith(own)]
 
 
-def test_in_a_browser_a_person_finds_state_stages_numbers_and_links(machine, finished_run):
-    """On the pages of a run that reused all of it."""
-    run, page = finished_run[1]["id"], artifacts_of(machine, finished_run[1]["id"])
-    with opened(page_of(machine, "runs", "flow-run", run), viewport={"width": 1400, "height": 1000}) as seen:
-        for shown in ("shrunk: flip, random", "Completed", "curate", "flip"):
-            seen.page.get_by_text(shown).first.wait_for()
-        seen.page.get_by_text("Task Runs", exact=True).first.click()
-        for shown in ("Reused", "report"):
-            seen.page.get_by_text(shown, exact=True).first.wait_for()
-        seen.page.get_by_text("Artifacts").first.click()
-        for key in PAGES:
-            seen.page.get_by_text(f"shrunk-{key}", exact=True).first.wait_for()
-        expected = {
-            "stages": ("fit_factors", "reused", "seconds", "cost", "keep_all 0"),
-            "exam": ("tiny_math", "accuracy", "keep_all"),
-            "report": ("shrunk", "keep_all"),
-            "lineage": ("collect_queries",),
-            "store": (machine.environment["INFRA_STORE"],),
-        }
-        for key, words in expected.items():
-            seen.page.goto(page_of(machine, "artifacts", "artifact", page[key]["id"]))
-            for word in words:
-                seen.page.get_by_text(word).first.wait_for()
-        assert troubles(machine, seen) == []
-
-
 def hostile_outcome(folder):
     """What a run came to whose reasons, stages, host and store's address are attempts to act."""
     text, numbers = build(attacked())
