@@ -1,8 +1,10 @@
 """What a finished run leaves on its page in the Prefect UI: report, tables, lineage, seconds and cost."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
@@ -26,6 +28,8 @@ SHOWN = (
     "method",
 )  # what a figure is about
 DIGITS = 4
+PLAIN = re.compile(r"[\w .,:/+-]*")
+"""What Markdown leaves as it is."""
 
 
 def show(result: Outcome, price_per_hour: float | None = None) -> None:
@@ -47,13 +51,17 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     for key, (rows, told) in tables.items():
         if not rows:  # a run of another flow, whose page has other tables
             continue
-        create_table_artifact(table=rows, key=artifact_key(result.name, key), description=told)
+        create_table_artifact(
+            table=[_as_text(row) for row in rows], key=artifact_key(result.name, key), description=told
+        )
     pages = {
         "report": (store.read(result.report, "report.md").decode(), "The report."),
         "lineage": (lineage(store, result.report), "What the report was made from."),
     }
     for key, (markdown, told) in pages.items():
-        create_markdown_artifact(markdown=markdown, key=artifact_key(result.name, key), description=told)
+        create_markdown_artifact(
+            markdown=_for_ui(markdown), key=artifact_key(result.name, key), description=told
+        )
     links = {
         "report-page": (f"{result.report.uri}/report.html", "report.html in the store: download it to look"),
         "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
@@ -61,7 +69,10 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     }
     for key, (address, told) in links.items():
         create_link_artifact(
-            link=address, link_text=address, key=artifact_key(result.name, key), description=told
+            link=quote(address, safe=":/"),
+            link_text=_for_ui(escape(address)),
+            key=artifact_key(result.name, key),
+            description=told,
         )
 
 
@@ -113,20 +124,24 @@ def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
 def stages(result: Outcome, price_per_hour: float | None) -> list[Row]:
     """Return a line an artifact, inputs before what is made of them, and last the sums of the run."""
     lines = [
-        (entry.stage, "built" if entry.built else "reused", entry.seconds, entry.uri)
+        (entry.stage, entry.label, "built" if entry.built else "reused", entry.seconds, entry.uri)
         for entry in reversed(result.stages)
     ]
     built = sum(entry.seconds for entry in result.stages if entry.built)
-    lines += [("all that was built", "built", built, result.report.uri), ("the run", "", result.seconds, "")]
+    lines += [
+        ("all that was built", "", "built", built, result.report.uri),
+        ("the run", "", "", result.seconds, ""),
+    ]
     return [
         {
             "stage": stage,
+            "of": label,
             "state": state,
             "seconds": round(seconds, 1),
             **_cost(seconds, state, price_per_hour),
             "artifact": uri,
         }
-        for stage, state, seconds, uri in lines
+        for stage, label, state, seconds, uri in lines
     ]
 
 
@@ -142,6 +157,19 @@ def lineage(store: ArtifactStore, report: Artifact) -> str:
         told = f"version {manifest.version}, {manifest.seconds:.1f} s on {host}"
         lines.append(f"{'  ' * depth}- **{found.stage}** `{found.key}` {told}")
     return "\n".join(lines)
+
+
+def _as_text(row: Row) -> Row:
+    """Return a row whose texts show as they are: the UI takes cells for Markdown."""
+    return {
+        name: _for_ui(escape(cell)) if isinstance(cell, str) and not PLAIN.fullmatch(cell) else cell
+        for name, cell in row.items()
+    }
+
+
+def _for_ui(markdown: str) -> str:
+    """Return Markdown for the UI, to which entities by number are text and a backslash is an escape."""
+    return re.sub(r"&#(\d+);", lambda found: f"\\{chr(int(found[1]))}", markdown)
 
 
 def _row(figure: Mapping[str, Any], *more: str) -> Row:

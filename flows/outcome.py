@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
+from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
 
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """One artifact of a run: where it is, whether this run built it, and what building it took."""
+    """One artifact of a run: where it is, whether this run built it, what that took, which arm's it is."""
 
     stage: str
     uri: str
     built: bool
     seconds: float
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,27 @@ class Outcome:
 
 def outcome(ctx: RunContext, name: str, report: Artifact, seconds: float) -> Outcome:
     """Walk the lineage of a report; a manifest that another run signed was reused."""
-    stages = []
+    stages, labels = [], _labels(ctx.store, report)
     for _, artifact in ancestors(ctx.store, report):
         if isinstance(artifact, str):  # an ancestor that was removed since
             continue
         manifest = ctx.store.manifest(artifact)
         built = manifest.provenance.get("run") == ctx.run_id
-        stages.append(StageOutcome(artifact.stage, artifact.uri, built, manifest.seconds))
+        stages.append(
+            StageOutcome(artifact.stage, artifact.uri, built, manifest.seconds, labels.get(artifact.key, ""))
+        )
     return Outcome(name, report, tuple(stages), seconds)
+
+
+def _labels(store: ArtifactStore, report: Artifact) -> dict[str, str]:
+    """Return what a report calls the artifacts it rests on, by key: pool, arm, or arm and training seed."""
+    labels: dict[str, str] = {}
+    for name, key in store.manifest(report).inputs.items():
+        match name.split("."):
+            case ["evaluations", arm, seed]:
+                labels[key] = f"{arm} {seed}"
+                exam = store.manifest(store.at(f"evaluate/{key}"))
+                labels[exam.inputs["checkpoint"]] = labels[key]
+            case ["mixtures", called] | ["found", ("corpus" | "reserve" | "benchmarks") as called]:
+                labels[key] = called
+    return labels

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled, State
+from prefect.workers.process import ProcessWorker
 
 from flows.workstation import Say
 from infra_core.errors import RequestError
@@ -22,13 +23,14 @@ from infra_core.runtime.services import processes_with
 STARTS = 5  # a run that died so often is not started again by itself
 RUN_OF_PROCESS = "PREFECT__FLOW_RUN_ID"
 POLL_SECONDS = 1.0
+ENGINE = """sh -c 'exec "${INFRA_PYTHON:-python3}" -m prefect.engine'"""
 
 
 def prepare(pool: str, automations: Path, say: Say) -> None:
     """Create the work pool and the automations that are not there; bring changed automations up to date."""
     with get_client(sync_client=True) as client:
         try:
-            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+            client.create_work_pool(_process_pool(pool))
             say(f"pool {pool}: created")
         except ObjectAlreadyExists:
             say(f"pool {pool}: there")
@@ -39,6 +41,13 @@ def prepare(pool: str, automations: Path, say: Say) -> None:
                 client.update_automation(found.id, wanted)
             if not known:
                 client.create_automation(wanted)
+
+
+def _process_pool(name: str) -> WorkPoolCreate:
+    """Return a pool whose runs are told how they begin: else each loads Prefect once more, to find out."""
+    template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["command"]["default"] = ENGINE
+    return WorkPoolCreate(name=name, type="process", base_job_template=template)
 
 
 def take_up_orphans(pool: str, worker: str, say: Say) -> None:

@@ -1,6 +1,7 @@
 """One machine from nothing: Prefect server, worker and deployments; started once, stopped exactly.
 
-Loads nothing of Prefect until its settings are in the environment.
+Loads nothing of Prefect until its settings are in the environment. Worker and deployments are loaded while
+the server comes up, and held until it is there and orphans are judged (`flows.held`).
 """
 
 import json
@@ -25,6 +26,7 @@ HOST = "127.0.0.1"
 POOL = "local"
 AUTOMATIONS = HOME / "deployments" / "automations.yaml"
 START_SECONDS = 180.0
+DEPLOY = ("--no-prompt", "deploy", "--all")
 
 Say = Callable[[str], None]
 
@@ -56,6 +58,11 @@ class Workstation:
         return cls(state, url, url == ours)
 
     @property
+    def gate(self) -> Path:
+        """The file that worker and deployments wait for."""
+        return self.state / "open"
+
+    @property
     def services(self) -> Services:
         """The processes that were started for it."""
         return Services(self.state)
@@ -68,9 +75,10 @@ class Workstation:
             "PREFECT_CLI_PROMPT": "false",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",  # it asks the network on every page
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of what deployments/automations.yaml waits for
             "INFRA_HOME": str(HOME),
+            "INFRA_PYTHON": sys.executable,  # of runs: see flows/server.py
         }
         for name, value in settings.items():
             os.environ.setdefault(name, value)
@@ -91,14 +99,19 @@ def up(port: int, say: Say, run: str = "", store: str = "") -> Any:
     machine = Workstation.here(port)
     machine.enter()
     with machine.services.alone():
-        _server(machine, port, say)
+        machine.gate.unlink(missing_ok=True)
+        comes_up = _start_server(machine, port, say)
+        worker, deploying = _start_worker(machine), _start(_held(machine, *DEPLOY))
         from flows import server  # only now: Prefect reads its settings when it is loaded
 
+        if comes_up:
+            _await_server(machine, port, say)
         server.prepare(POOL, AUTOMATIONS, say)
         server.take_up_orphans(POOL, worker_name(), say)
+        machine.gate.touch()
+        say(worker)
         with ThreadPoolExecutor(1) as aside:
-            deployed = aside.submit(_deploy)
-            _worker(machine, say)
+            deployed = aside.submit(_deployed, deploying)
             started = server.start_run(run, store, deployed, say) if run else None
             say(deployed.result())
     page = machine.url.removesuffix("/api")
@@ -121,7 +134,7 @@ def deploy(port: int, say: Say) -> None:
     from flows import server  # as above
 
     server.prepare(POOL, AUTOMATIONS, say)
-    say(_deploy())
+    say(_deployed(_start(_prefect(*DEPLOY))))
 
 
 def down(port: int, say: Say) -> None:
@@ -138,11 +151,18 @@ def worker_name() -> str:
     return f"infra-{socket.gethostname()}"
 
 
-def _server(machine: Workstation, port: int, say: Say) -> None:
+def _start_server(machine: Workstation, port: int, say: Say) -> bool:
+    """Start the server if none answers; return whether it is to come up.
+
+    Raises
+    ------
+    RequestError
+        If it is somebody else's to start.
+    """
     if _answers(machine.url):
         whose = "" if machine.services.running("server") else ", not started from here"
         say(f"server: up at {machine.url}{whose}")
-        return
+        return False
     if not machine.is_ours:
         raise RequestError(
             f"PREFECT_API_URL is {machine.url} and no Prefect server answers there; start it, or unset the "
@@ -150,6 +170,10 @@ def _server(machine: Workstation, port: int, say: Say) -> None:
         )
     prefect = _prefect("server", "start", "--host", HOST, "--port", str(port))
     machine.services.start("server", prefect, env=os.environ, cwd=HOME)
+    return True
+
+
+def _await_server(machine: Workstation, port: int, say: Say) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(machine.url):
         if machine.services.running("server") is None or time.monotonic() > deadline:
@@ -162,35 +186,35 @@ def _server(machine: Workstation, port: int, say: Say) -> None:
     say(f"server: started at {machine.url}, log in {machine.services.log('server')}")
 
 
-def _worker(machine: Workstation, say: Say) -> None:
+def _start_worker(machine: Workstation) -> str:
+    """Start the worker if it does not run, held; return what there is to say of it."""
     has_devices = Path("/dev/nvidia0").exists()
     queues = ["cpu", "gpu"] if has_devices else ["cpu"]
     asked = [word for queue in queues for word in ("--work-queue", queue)]
-    prefect = _prefect(
-        "worker",
-        "start",
-        "--pool",
-        POOL,
-        "--type",
-        "process",
-        "--name",
-        worker_name(),
-        "--install-policy",
-        "never",
-        *asked,
-    )
-    started = machine.services.start("worker", prefect, env=os.environ, cwd=HOME)
+    of_process = ("--pool", POOL, "--type", "process", "--install-policy", "never")
+    held = _held(machine, "worker", "start", "--name", worker_name(), *of_process, *asked)
+    started = machine.services.start("worker", held, env=os.environ, cwd=HOME)
     rest = "" if has_devices else "; no GPU here, so runs of queue gpu wait for a worker that has one"
-    say(f"worker: {'started' if started else 'up'}, queues {' and '.join(queues)}{rest}")
+    return f"worker: {'started' if started else 'up'}, queues {' and '.join(queues)}{rest}"
 
 
-def _deploy() -> str:
-    done = subprocess.run(
-        _prefect("--no-prompt", "deploy", "--all"), cwd=HOME, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        words = " ".join((done.stdout + done.stderr).split())[-800:]
-        raise RequestError(f"prefect deploy --all ended with status {done.returncode}: {words}")
+def _start(argv: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(argv, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _deployed(deploying: subprocess.Popen[str]) -> str:
+    """Wait for `prefect deploy` and return what there is to say of it.
+
+    Raises
+    ------
+    RequestError
+        If it failed, with its last words.
+    """
+    words, _ = deploying.communicate()
+    if deploying.returncode:
+        raise RequestError(
+            f"prefect deploy --all ended with status {deploying.returncode}: {' '.join(words.split())[-800:]}"
+        )
     return "deployments: those of prefect.yaml are in place"
 
 
@@ -199,6 +223,10 @@ def _answers(url: str) -> bool:
     with suppress(OSError, ValueError), urlopen(address, timeout=2) as answer:  # noqa: S310 - ours or the user's
         return json.loads(answer.read()) is True
     return False
+
+
+def _held(machine: Workstation, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flows.held", str(machine.gate), str(os.getpid()), *arguments]
 
 
 def _prefect(*arguments: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +24,7 @@ class _Reporter:
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total = title, max(total, 1)
         self.artifact: UUID | None = None
+        self.is_shown = True
         self.start = self.last = time.monotonic()
 
     def __call__(self, done: int) -> None:
@@ -34,8 +36,15 @@ class _Reporter:
         percent = min(100.0, 100.0 * done / self.total)
         left = (now - self.start) * (self.total - done) / max(done, 1)
         logger.info("%s: %d of %d, about %.0f s left", self.title, done, self.total, max(left, 0.0))
-        if TaskRunContext.get() is None:
+        if TaskRunContext.get() is None or not self.is_shown:
             return
+        try:
+            self._show(percent)
+        except httpx.HTTPError as error:  # whoever watches the work must not stop it
+            logger.warning("%s: the server takes no progress, so it is told no more (%s)", self.title, error)
+            self.is_shown = False
+
+    def _show(self, percent: float) -> None:
         if self.artifact is None:
             created = create_progress_artifact(progress=percent, description=self.title)
             self.artifact = created if isinstance(created, UUID) else None

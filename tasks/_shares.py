@@ -21,6 +21,7 @@ from prefect.states import Failed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from infra_core.errors import InfraError, RequestError, UnreachableError
+from infra_core.runtime import WorkerLost
 from infra_core.store.fence import Handed
 from infra_core.store.workdir import WorkDir, taken_over
 from tasks._stage import PATIENT, RunContext, placed, placing_errors, run_here
@@ -32,10 +33,6 @@ _LOST = {"BrokenProcessPool", "KilledWorker", "CrashedRun", "WorkerCrashedError"
 """By name, as their libraries may not be there."""
 
 _crews: dict[tuple[str, int], tuple[ExitStack, TaskRunner[Any]]] = {}
-
-
-class WorkerLost(OSError):
-    """A worker died or went out of reach; what it wrote is kept, and the stage is tried again."""
 
 
 def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], given: Any) -> None:

@@ -1,7 +1,9 @@
 """`@stage`: a plain function becomes a resumable Prefect task. The only bridge between the two worlds."""
 
+import errno
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from infra_core.errors import InfraError, RequestError, TimeLimitError, UnreachableError
+from infra_core.errors import InfraError, RequestError, StoreError, TimeLimitError, UnreachableError
 from infra_core.store.artifact import Artifact
 from infra_core.store.provenance import provenance
 from infra_core.store.store import ArtifactStore, WorkDir
@@ -173,8 +175,9 @@ def _is_transient(_task: Any, _run: Any, state: State) -> bool:
 
 
 PATIENT: dict[str, Any] = {
-    "retries": 4,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=4),  # 4, 8, 16, 32 s
+    "retries": 5,
+    # 4, 8, 16, 32, 64 s, each half as long at least: more than the minute that a server is started again in.
+    "retry_delay_seconds": exponential_backoff(backoff_factor=4),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": _is_transient,
     "cache_policy": NO_CACHE,
@@ -196,9 +199,24 @@ def placed(error: BaseException) -> str:
 
 @contextmanager
 def placing_errors(out: WorkDir, name: str) -> Iterator[None]:
-    """Note on whatever is raised which stage and part it came up in; the innermost note stays first."""
+    """Note on whatever is raised which stage and part it came up in; the innermost note stays first.
+
+    Raises
+    ------
+    StoreError
+        If a disk is full, which every library says in its own way.
+    """
     try:
-        yield
+        try:
+            yield
+        except Exception as error:
+            full = [line.strip() for line in str(error).splitlines() if os.strerror(errno.ENOSPC) in line]
+            if isinstance(error, InfraError) or not full:
+                raise
+            raise StoreError(
+                f"a disk of this machine is full ({full[0]}); free some space and run again: "
+                "what is whole is kept"
+            ) from error
     except Exception as error:
         part = out.awaited()
         error.add_note(f"stage {run_here() or name}" + (f", part {part}" if part else ""))

@@ -21,10 +21,15 @@ class Seen:
 
 
 @contextmanager
-def opened(path: Path, **context: object) -> Iterator[Seen]:
-    """Open a file in a browser of its own; skips where there is none."""
+def opened(place: Path | str, **context: object) -> Iterator[Seen]:
+    """Open a file or an address in a browser of its own; skips where there is none."""
     programs = filter(None, map(shutil.which, NAMES))
     program = next(programs, None) or pytest.skip("no Chromium on this machine")
+
+    def met(dialog) -> None:
+        seen.trouble.append(f"dialog: {dialog.message}")
+        dialog.dismiss()  # or the page waits for ever
+
     driver = pytest.importorskip("playwright.sync_api")
     with driver.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -32,8 +37,8 @@ def opened(path: Path, **context: object) -> Iterator[Seen]:
         seen = Seen(page)
         page.on("console", lambda message: seen.trouble.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: seen.trouble.append(str(error)))
-        page.on("dialog", lambda dialog: seen.trouble.append(f"dialog: {dialog.message}"))
+        page.on("dialog", met)
         page.on("request", lambda request: seen.requests.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(place.as_uri() if isinstance(place, Path) else place)
         yield seen
         browser.close()

@@ -1,5 +1,5 @@
 """Child processes that never outlive their parent."""
 
-from infra_core.runtime.supervised import CommandFailed, run_supervised
+from infra_core.runtime.supervised import CommandFailed, WorkerLost, run_supervised
 
-__all__ = ["CommandFailed", "run_supervised"]
+__all__ = ["CommandFailed", "WorkerLost", "run_supervised"]

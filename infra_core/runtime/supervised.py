@@ -12,6 +12,10 @@ from pathlib import Path
 TAIL_LINES = 200
 
 
+class WorkerLost(OSError):
+    """A process that shared in some work was killed or went out of reach; trying again may help."""
+
+
 class CommandFailed(RuntimeError):
     """A supervised command ended with another status than 0.
 

@@ -169,7 +169,8 @@ def connect(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         return fsspec.core.url_to_fs(uri, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise RequestError(
-            f"{uri} cannot be reached ({error}); s3:// needs pip install 'infra[s3]', gs:// 'infra[gcs]'"
+            f"{uri} cannot be reached ({error}); s3:// needs pip install 'infra[s3]', gs:// 'infra[gcs]', "
+            "abfs:// 'infra[azure]'"
         ) from error
 
 

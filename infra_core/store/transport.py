@@ -23,6 +23,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
     for module, names in (
         ("botocore.exceptions", ("BotoCoreError", "ClientError")),
         ("google.auth.exceptions", ("GoogleAuthError",)),
+        ("azure.core.exceptions", ("AzureError",)),
     ):
         if module in sys.modules:
             known += tuple(getattr(sys.modules[module], name) for name in names)

@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from infra_core import errors
 from infra_core.corpus.example import TokenizedExample
 from infra_core.lm.load import load, load_tokenizer
 from infra_core.recipe import TrainParams
-from infra_core.runtime import run_supervised
+from infra_core.runtime import CommandFailed, WorkerLost, run_supervised
 from infra_core.training.adapters import attach, merge
 from infra_core.training.job import LOSSES_FILE, MARK, TRAINED, Job
 from infra_core.training.place import HERE, Place
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, float], None]
 Trained = tuple[PreTrainedModel, PreTrainedTokenizerBase, pl.DataFrame]
 """A model in the dtype that it was stored in, its tokenizer, and `LOSSES`."""
+
+_KILLED = re.compile(r"exitcode\s*: -(?P<signal>\d+) ")
+"""What torchrun says of a process that a signal ended."""
 
 
 def fine_tune(
@@ -49,6 +54,8 @@ def fine_tune(
         If the model cannot be divided as `place` asks.
     CommandFailed
         If one of several processes ends in another way than by an error meant for people.
+    WorkerLost
+        If one of them is killed.
     """
     if place.is_sharded:
         _check_divisible(model, params)
@@ -121,14 +128,25 @@ def _in_processes(
             case {"error": kind, "message": message}:
                 raise getattr(errors, kind)(message)
 
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    run_supervised(
-        [*torchrun, f"--nproc-per-node={place.processes}", "-m", "infra_core.training.worker", str(folder)],
-        hear,
-        env=_environment(place),
-        seconds=place.seconds,
-    )
+    _run_processes(folder, place, hear)
     return pl.read_parquet(folder / LOSSES_FILE)
+
+
+def _run_processes(folder: Path, place: Place, hear: Callable[[str], None]) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    worker = ("-m", "infra_core.training.worker", str(folder))
+    argv = [*torchrun, f"--nproc-per-node={place.processes}", *worker]
+    try:
+        run_supervised(argv, hear, env=_environment(place), seconds=place.seconds)
+    except CommandFailed as error:
+        killed = _KILLED.search(error.tail)
+        number = int(killed["signal"]) if killed else error.status - 128
+        if number not in set(signal.Signals):
+            raise
+        raise WorkerLost(
+            f"a process of the training was ended by {signal.Signals(number).name}; if nobody did that, the "
+            "machine's memory may be too small. What was saved is kept"
+        ) from error
 
 
 def _environment(place: Place) -> dict[str, str]:

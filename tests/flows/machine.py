@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import yaml
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from infra_core.runtime.services import Services, processes_with
 from tests.flows.conftest import REPOSITORY
@@ -57,18 +58,17 @@ class Machine:
 
     def ask(self, path: str, **body: Any) -> Any:
         """Return the API's answer."""
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
+        answer = _asked("POST", f"{self.url}/{path}", json=body)
         return answer.json() if answer.content else None
 
     def start(self, deployment: str, **parameters: Any) -> str:
         """Start a run of a deployment and return its id."""
-        found = httpx.get(f"{self.url}/deployments/name/{deployment}", timeout=30).json()
+        found = _asked("GET", f"{self.url}/deployments/name/{deployment}").json()
         return self.ask(f"deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
 
     def run(self, run: str) -> dict[str, Any]:
         """Return a flow run."""
-        return httpx.get(f"{self.url}/flow_runs/{run}", timeout=30).json()
+        return _asked("GET", f"{self.url}/flow_runs/{run}").json()
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """Return the runs of a deployment, oldest first."""
@@ -115,6 +115,19 @@ class Machine:
             [sys.executable, "-m", module, *arguments],
             env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, check=False,
         )  # fmt: skip
+
+
+@retry(
+    retry=retry_if_exception_type(httpx.HTTPStatusError),
+    wait=wait_fixed(2),
+    stop=stop_after_attempt(5),
+    reraise=True,
+)
+def _asked(method: str, url: str, **more: Any) -> httpx.Response:
+    """Ask as patiently as Prefect's own clients do: a busy SQLite is answered 503."""
+    answer = httpx.request(method, url, timeout=30, **more)
+    answer.raise_for_status()
+    return answer
 
 
 @contextmanager

@@ -25,3 +25,14 @@ def shrunk_tiny(folder: Path, **changes: object) -> Path:
     path = folder / "shrunk.yaml"
     path.write_text(yaml.safe_dump(recipe | changes, sort_keys=False))
     return path
+
+
+def quick_tiny(folder: Path, **changes: object) -> Path:
+    """Write the shrunk recipe with one training seed and short answers into a folder, made if need be."""
+    folder.mkdir(exist_ok=True)
+    path = shrunk_tiny(folder, **changes)
+    recipe = yaml.safe_load(path.read_text())
+    recipe["train"] |= {"seeds": 1}
+    recipe["evaluate"] |= {"max_new_tokens": 8}
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path

@@ -8,11 +8,11 @@ from prefect import flow
 from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
-from infra_core.errors import DataError
+from infra_core.errors import DataError, StoreError
 from infra_core.recipe import Params
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
-from tasks._stage import STAGES, RunContext, flatten_inputs, outcome, stage
+from tasks._stage import STAGES, RunContext, flatten_inputs, outcome, placed, stage
 
 
 class ToyParams(Params):
@@ -30,6 +30,8 @@ def toy(monkeypatch):
         ran.append(params.text)
         if params.text == "bad":
             raise DataError("row 3 of a.jsonl has no prompt; map one")
+        if params.text == "full":
+            raise RuntimeError("Traceback:\n  I/O error: No space left on device (os error 28)\nAborted")
         with out.open("text") as file:
             file.write(params.text.encode())
 
@@ -65,6 +67,14 @@ def test_what_a_person_can_mend_is_raised_as_it_is_and_leaves_no_artifact(toy, c
     with pytest.raises(DataError, match="has no prompt; map one"):
         toy(ctx, params=ToyParams(text="bad"))
     assert list(ctx.store.artifacts()) == []
+
+
+def test_a_full_disk_is_said_in_a_sentence_whichever_library_met_it(toy, ctx):
+    with pytest.raises(StoreError, match="free some space and run again") as caught:
+        toy(ctx, params=ToyParams(text="full"))
+    assert "(I/O error: No space left on device (os error 28))" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert placed(caught.value).startswith("stage toy: a disk of this machine is full")
 
 
 def test_the_manifest_says_which_run_built_it(toy, ctx):

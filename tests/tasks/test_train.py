@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
 
 from infra_core.errors import DataError
 from infra_core.recipe import CleanParams, LoraParams, ScratchBase, Source, TrainParams
@@ -79,6 +82,34 @@ def test_two_processes_die_with_the_one_that_waits_and_go_on_where_they_were(tmp
     resumed, undisturbed = run(str(store), 2), run(str(tmp_path / "whole"), 2)
     assert hashes(*resumed) == hashes(*undisturbed)
     assert not states(store)
+
+
+def killed_rank(store: Path) -> psutil.Process:
+    """Wait until two processes train and have saved, and kill one of the two."""
+    deadline = time.monotonic() + PATIENCE
+    while not states(store):
+        assert time.monotonic() < deadline, "no state in time"
+        time.sleep(0.01)
+    ranks = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "infra_core.training.worker" in (words := process.cmdline())
+        and "torch.distributed.run" not in words
+    ]
+    assert len(ranks) == 2
+    ranks[1].kill()
+    return ranks[1]
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_one_of_two_processes_is_killed_and_the_training_goes_on_by_itself(tmp_path):
+    """Prefect tries the stage again, which goes on from the state that was saved last, to the same bytes."""
+    with prefect_test_harness(server_startup_timeout=120), ThreadPoolExecutor(1) as aside:
+        killed = aside.submit(killed_rank, tmp_path / "killed")
+        resumed = flow(run)(str(tmp_path / "killed"), 2)
+    assert not alive(killed.result())
+    assert hashes(*resumed) == hashes(*run(str(tmp_path / "whole"), 2))
 
 
 def test_adapters_are_merged_and_also_kept(tmp_path):
