@@ -1,6 +1,7 @@
-"""How alike two tables of scores are, and how a cost grows. numpy only."""
+"""How alike two tables of scores are, and how a cost grows."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,16 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.argsort(np.argsort(values))
 
 
-def growth_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return p of seconds ∝ sizeᵖ, by least squares in logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+class Growth(NamedTuple):
+    """An exponent and its standard error."""
+
+    exponent: float
+    error: float
+
+
+def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> Growth:
+    """Return p of cost ∝ sizeᵖ, by least squares in logarithms; of two sizes there is no error to tell."""
+    x, y = np.log(sizes), np.log(costs)
+    slope, start = np.polyfit(x, y, 1)
+    scatter = float(np.square(y - slope * x - start).sum()) / max(len(x) - 2, 1)
+    return Growth(float(slope), (scatter / float(np.square(x - x.mean()).sum())) ** 0.5)

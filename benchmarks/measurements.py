@@ -13,9 +13,9 @@ from benchmarks.agreement import growth_exponent, pearson, spearman
 from benchmarks.machine import mean
 from benchmarks.planted import EDITS, HELD
 from benchmarks.results import Result, at_least, at_most
-from benchmarks.workloads import FULL, QUICK, MadeRows, Workload
+from benchmarks.scaling import RunSide, growth, peaks
+from benchmarks.workloads import FULL, QUICK, MadeRows
 
-RunSide = Callable[..., dict[str, Any]]
 MEBIBYTE = 2**20
 GIGA = 1e9
 
@@ -196,29 +196,6 @@ def queries(run_side: RunSide, quick: bool) -> list[Result]:
     ]
 
 
-GROWTH_AXES = {
-    "rows": (8, 16, 32),
-    "length": (128, 256, 512),
-    "width": (96, 192, 384),
-    "queries": (2, 8, 32),
-}
-
-
-def growth(run_side: RunSide, quick: bool) -> list[Result]:
-    """Fit exponents of the time of the whole, but for the eigendecomposition."""
-    small = Workload("g", "qwen2", 192, 768, 2, heads=4, kv_heads=4, vocabulary=1024, rows=8)
-    workload = replace(small, shortest=256, longest=256)
-    axes = {axis: tuple(size // 4 for size in sizes) for axis, sizes in GROWTH_AXES.items()}
-    axes["queries"] = (1, 2, 4)
-    if quick:
-        workload = replace(workload, hidden=64, mlp=256, shortest=32, longest=32)
-    reply = run_side("growth", workload, axes=axes if quick else GROWTH_AXES)
-    return [
-        Result(f"growth with {axis}", growth_exponent(found["sizes"], found["seconds"]), "exponent")
-        for axis, found in reply["axes"].items()
-    ]
-
-
 CORPUS_ROWS = (100_000, 1_000_000)
 GIGABYTE = 1e9
 
@@ -238,7 +215,7 @@ def corpus(run_side: RunSide, quick: bool) -> list[Result]:
     totals, theirs, last = [_total(run) for run in runs], [_total(peer) for peer in peers], runs[-1]
     return [
         Result("corpus text", text / GIGABYTE, "GB", at_least(1) if not quick else None),
-        Result("corpus growth", growth_exponent(sizes, totals), "exponent", at_most(1.1)),
+        Result("corpus growth", growth_exponent(sizes, totals).exponent, "exponent", at_most(1.1)),
         Result("corpus memory", last["peak_bytes"] / GIGABYTE, "GB", at_most(4)),
         Result("datatrove, all rows", theirs[-1] / totals[-1], "× its seconds", at_least(1)),
         Result("datatrove, a tenth", theirs[0] / totals[0], "× its seconds"),
@@ -290,7 +267,8 @@ ENGINE = (
     Measurement("eigh", "eigendecompositions: ours, kronfluence", 90, eigh),
     Measurement("levels", "instances, tokens by position and by loss term", 100, levels),
     Measurement("queries", "64 single queries", 210, queries),
-    Measurement("growth", "exponents with rows, length, width, queries", 90, growth),
+    Measurement("growth", "exponents with rows, length, width, depth, queries", 150, growth),
+    Measurement("peaks", "memory of each stage beside what is planned, three shapes", 60, peaks),
 )
 CORPUS = (Measurement("corpus", "a million rows from files to a mixture: ours, datatrove", 1500, corpus),)
 

@@ -189,14 +189,27 @@ def growth(workload: Workload, axes: Mapping[str, Sequence[int]]) -> Reply:
     """Measure the whole of fit and score, but for the eigendecomposition, along each axis from `workload`."""
     found = {}
     for axis, sizes in axes.items():
-        taken = []
+        taken, held = [], []
         for size in sizes:
             changed, n_queries = _grown(workload, axis, size)
             model, rows, queries = _prepared(changed, n_queries)
-            runs = [_seconds_without_eigh(model, rows, queries) for _ in range(2)]
+            with peak_memory() as memory:
+                runs = [_seconds_without_eigh(model, rows, queries) for _ in range(2)]
             taken.append(min(runs))
-        found[axis] = {"sizes": list(sizes), "seconds": taken}
+            held.append(memory.above)
+        found[axis] = {"sizes": list(sizes), "seconds": taken, "bytes": held}
     return {"axes": found}
+
+
+def peaks(workload: Workload) -> Reply:
+    """Measure the peak of each stage, beside what is planned for it."""
+    from benchmarks import peaks as stages  # the plan and all: only this process pays for the import
+
+    model, rows, queries = _prepared(workload)
+    return {
+        "planned": stages.planned(model, N_QUERIES, BATCH_TOKENS),
+        "measured": stages.measured(model, rows, queries),
+    }
 
 
 def _grown(workload: Workload, axis: str, size: int) -> tuple[Workload, int]:
@@ -207,6 +220,8 @@ def _grown(workload: Workload, axis: str, size: int) -> tuple[Workload, int]:
             return replace(workload, shortest=size, longest=size), N_QUERIES
         case "width":
             return replace(workload, hidden=size, mlp=4 * size), N_QUERIES
+        case "layers":
+            return replace(workload, layers=size), N_QUERIES
         case _:
             return workload, size
 
@@ -259,6 +274,7 @@ SIDES: dict[str, Callable[..., Reply]] = {
     "levels": levels,
     "queries": many_queries,
     "growth": growth,
+    "peaks": peaks,
     "pools": pools,
     "datatrove": datatrove,
 }

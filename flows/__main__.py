@@ -47,7 +47,7 @@ HowDivided = Annotated[
     Sharding, typer.Option("--sharding", help="Each of them holds the whole model, or a share.")
 ]
 AtOnce = Annotated[int, typer.Option(min=1, help="Arms that are trained side by side on a processor.")]
-Workers = Annotated[int, typer.Option(min=1, help="That share scoring and sampling.")]
+Workers = Annotated[int, typer.Option(min=1, help="That share fitting, scoring and sampling.")]
 Cluster = Annotated[str, typer.Option(help="Where they are: processes, dask, ray, tcp://…, ray://….")]
 StageHours = Annotated[float | None, typer.Option(help="Longest time that one stage may take.")]
 Port = Annotated[int, typer.Option(envvar="INFRA_PORT", help="Of the Prefect server, on loopback.")]

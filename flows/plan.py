@@ -39,11 +39,13 @@ def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
     """Return the context with what the plan of a recipe says of batches and memory."""
     planned = plan_recipe(given, devices=devices, device=ctx.device)
     logger.info(plan_line(planned))
+    # Batches stay as they are, however many share the memory: they move results by rounding.
+    sharing = ctx.workers if ctx.device == "cpu" and "://" not in ctx.cluster else 1
     return replace(
         ctx,
         micro_batch_tokens=planned.batch,
         recompute=planned.recompute,
-        factor_bytes=planned.room,
+        factor_bytes=planned.room_of(sharing),
     )
 
 
@@ -63,6 +65,8 @@ def plan_line(planned: Plan) -> str:
     if not planned.fits:
         stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
         hint = f"; {stages} does NOT fit in its memory: take {larger}"
+    if planned.longest_row is not None:
+        hint += f"; a row of over {planned.longest_row:,} tokens does NOT fit its passes for influence"
     return (
         f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, "
         f"about {_spoken(planned.seconds)} on {planned.machine.devices} device(s){hint}"

@@ -24,7 +24,7 @@ class Resources(BaseModel):
     at_once
         How many arms are trained side by side on this machine's processor.
     workers
-        How many share scoring and sampling, each taking some of the parts.
+        How many share fitting, scoring and sampling, each taking some of the layers or parts.
     cluster
         Where these workers are: ``processes`` of this machine; ``dask`` or ``ray``, a cluster of this machine
         for the time of a stage; or the address of one that runs, ``tcp://host:8786`` (Dask) or

@@ -2,55 +2,80 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from infra_core.influence.kept import PutAside
-
 USABLE = 0.8  # of what is free on the disk
+SUFFIX = ".safetensors"
 
 
-class Brought(Mapping[str, Tensor]):
-    """Tensors by name, each brought back when it is asked for and not held on to.
+class Aside(MutableMapping[str, Tensor]):
+    """Tensors by name in a folder, which several processes may share; none is held on to.
+
+    They come back in the processor's memory. Those that were put there through this object come first, in
+    that order.
 
     Parameters
     ----------
-    bring
-        By name, what brings it back.
+    folder
+        That exists.
     """
 
-    def __init__(self, bring: Mapping[str, Callable[[], Tensor]]) -> None:
-        self._bring = dict(bring)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._order: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> Tensor:
-        """Bring a tensor back."""
-        return self._bring[name]()
+        """Bring a tensor back.
+
+        Raises
+        ------
+        KeyError
+            If it is not there.
+        """
+        if name not in self:
+            raise KeyError(name)
+        return load_file(self._path(name))[""]
+
+    def __setitem__(self, name: str, tensor: Tensor) -> None:
+        """Put a tensor there; whoever looks sees all of it or nothing."""
+        growing = self.folder / f".{name}"
+        save_file({"": tensor.detach().cpu().contiguous()}, growing)
+        growing.rename(self._path(name))
+        self._order[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        """Take a tensor away."""
+        self._path(name).unlink()
+        self._order.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is there."""
+        return self._path(str(name)).exists()
 
     def __iter__(self) -> Iterator[str]:
-        """Name them in order."""
-        return iter(self._bring)
+        """Name them."""
+        there = {path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"[!.]*{SUFFIX}")}
+        yield from (name for name in self._order if name in there)
+        yield from sorted(there - self._order.keys())
 
     def __len__(self) -> int:
         """Count them."""
-        return len(self._bring)
+        return sum(1 for _ in self)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}{SUFFIX}"
 
 
 @contextmanager
-def aside() -> Iterator[tuple[PutAside, int]]:
-    """Give what puts tensors on the disk that temporary files are on, and how many bytes it may take there.
+def aside() -> Iterator[tuple[Aside, int]]:
+    """Give a folder on the disk that temporary files are on, and how many bytes it may take there.
 
-    They are gone when the context is left; those that come back lie in the processor's memory.
+    What lies in it is gone when the context is left.
     """
     with tempfile.TemporaryDirectory(prefix="infra-") as folder:
-
-        def put(tensor: Tensor) -> Callable[[], Tensor]:
-            path = Path(folder, f"{uuid4().hex}.safetensors")
-            save_file({"": tensor.detach().cpu().contiguous()}, path)
-            return lambda: load_file(path)[""]
-
-        yield put, int(USABLE * shutil.disk_usage(folder).free)
+        yield Aside(Path(folder)), int(USABLE * shutil.disk_usage(folder).free)

@@ -1,7 +1,7 @@
 """Bases and factors between store and memory: one safetensors file a layer."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
@@ -13,16 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.errors import DataError
-from infra_core.influence import FactorParams, KeptPasses, by_layer, in_partitions, to_tensors
+from infra_core.influence import FactorParams, by_layer, to_tensors
 from infra_core.influence.blocks import choose_blocks
-from infra_core.influence.plan import choosing
 from infra_core.influence.probe import probe_batches
 from infra_core.influence.tracking import layer_of
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from tasks._aside import aside
 from tasks._pools import pool_rows
-from tasks._progress import progress
 from tasks._stage import RunContext
 
 logger = logging.getLogger(__name__)
@@ -49,10 +46,14 @@ def fit_rows(
 
 
 def note_probe(
-    out: WorkDir, model: PreTrainedModel, examples: Sequence[TokenizedExample], modules: str
+    out: WorkDir,
+    model: PreTrainedModel,
+    examples: Sequence[TokenizedExample],
+    modules: str,
+    batch_tokens: int,
 ) -> None:
     """Measure whether gradients depend on how rows are batched; put it in the manifest, warn if they do."""
-    probe = probe_batches(model, examples, modules)
+    probe = probe_batches(model, examples, modules, batch_tokens)
     out.notes["batch_dependence"] = str(probe)
     if probe.notable:
         out.notes[BATCH_DEPENDENT] = str(probe)
@@ -74,31 +75,6 @@ def write_layers(out: WorkDir, values: Mapping[str, Any]) -> None:
         tensors = {name: tensor.contiguous().cpu() for name, tensor in to_tensors(members).items()}
         with out.open(layer + SUFFIX) as file:
             file.write(safetensors_bytes(tensors))
-
-
-def in_ranges(
-    ctx: RunContext,
-    stage: str,
-    model: PreTrainedModel,
-    examples: Sequence[TokenizedExample],
-    pending: Iterable[str],
-    params: FactorParams,
-) -> Iterator[tuple[FactorParams, Sequence[TokenizedExample], Callable[..., None]]]:
-    """Yield params that fit some layers each, the rows to fit on, and what is told of progress.
-
-    Where it takes more than one turn, what the later ones need of the model's passes waits on the local disk.
-    """
-    only = params.model_copy(update={"modules": choosing(pending)})
-    parts = in_partitions(model, only, stage, ctx.factor_bytes)
-    with aside() as (put, room):
-        rows = examples
-        if len(parts) > 1:
-            rows = KeptPasses(examples, budget=room, ranges=[part.modules for part in parts], aside=put)
-        for number, part in enumerate(parts):
-            turn = f" {number + 1} of {len(parts)}" if len(parts) > 1 else ""
-            title = f"{stage.replace('_', ' ')}{turn}, tokens"
-            with progress(title, sum(map(len, examples))) as update:
-                yield part, rows, update
 
 
 def read_layers(

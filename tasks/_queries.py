@@ -20,7 +20,7 @@ from infra_core.influence import (
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.compress import joined
 from infra_core.store.artifact import Artifact
-from tasks._aside import Brought, aside
+from tasks._aside import aside
 from tasks._factors import read_layers
 from tasks._stage import RunContext
 
@@ -49,10 +49,7 @@ def ready_queries(
     elif len(choices) == 1:
         yield ready(precondition_queries, choices[0])
     else:
-        with aside() as (put, _room):
-            bring = {
-                name: put(directions)
-                for choice in reversed(choices)  # in the model's order
-                for name, directions in ready(precondition_queries, choice).directions.items()
-            }
-            yield Preconditioned(tuple(groups), Brought(bring), params.products)
+        with aside() as (shelf, _room):
+            for choice in reversed(choices):  # in the model's order
+                shelf.update(ready(precondition_queries, choice).directions)
+            yield Preconditioned(tuple(groups), shelf, params.products)

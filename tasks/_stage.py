@@ -45,7 +45,7 @@ class RunContext:
     save_seconds
         At most this much training is lost to a kill, or ten times what saving takes.
     processes
-        How many train together, each with a device of its own; everything else runs in one.
+        How many train together, each with a device of its own; what else is divided, `workers` divide.
     sharding
         Whether each of them holds the whole model (``ddp``) or its share (``fsdp``).
     at_once
@@ -54,7 +54,7 @@ class RunContext:
         Whether training keeps the inputs of layers only and computes the rest again; planned, and changes no
         bit.
     workers, cluster
-        How many share what is divided by parts, and where they are; see `tasks._shares`.
+        How many share what is divided by parts or layers, and where: `tasks._shares`, `tasks._fits`.
     stage_seconds
         Longest time that a stage may take; None for no limit.
     """

@@ -1,11 +1,17 @@
 """The Kronecker eigenbases of the tracked modules, one file a layer."""
 
+from collections.abc import Sequence
+
+from torch import nn
+
+from infra_core.corpus import TokenizedExample
 from infra_core.influence import FactorParams
 from infra_core.influence import fit_eigenbasis as run_fit
+from infra_core.influence.covariance import Eigenbasis
+from infra_core.influence.passes import Progress
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import fit_rows, in_ranges, pending_modules, write_layers
+from tasks._fits import Fit, fit_layers
 from tasks._stage import RunContext, stage
 
 
@@ -16,12 +22,16 @@ def fit_eigenbasis(
     """Accumulate activation and gradient covariances over the fit rows and diagonalise them."""
     if params.curvature in {"diagonal", "identity"}:  # which are in no basis but the weights' own
         return
-    model, tokenizer = load_checkpoint(ctx, checkpoint, params.modules)
-    pending = pending_modules(out, model, params)
-    if not pending:
-        return
-    examples = fit_rows(ctx, corpus, tokenizer, model)
-    # Each module's basis depends on that module alone, so the layers that are done need no second pass.
-    for part, rows, update in in_ranges(ctx, "fit_eigenbasis", model, examples, pending, params):
-        # Under no name, so that one turn's are gone when the next one's come.
-        write_layers(out, run_fit(model, rows, part, batch_tokens=ctx.micro_batch_tokens, progress=update))
+    fit_layers(ctx, out, Fit("fit_eigenbasis", bases_of, checkpoint, corpus, params))
+
+
+def bases_of(
+    ctx: RunContext,
+    model: nn.Module,
+    rows: Sequence[TokenizedExample],
+    params: FactorParams,
+    _given: Artifact | None,
+    update: Progress,
+) -> dict[str, Eigenbasis]:
+    """Fit the bases of some layers; each module's depends on that module alone."""
+    return run_fit(model, rows, params, batch_tokens=ctx.micro_batch_tokens, progress=update)

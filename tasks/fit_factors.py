@@ -1,12 +1,18 @@
 """The corrected eigenvalues in those bases: EK-FAC factors, one file a layer."""
 
-from infra_core.influence import FactorParams, bases_from_tensors
+from collections.abc import Sequence
+
+from torch import nn
+
+from infra_core.corpus import TokenizedExample
+from infra_core.influence import FactorParams, Factors, bases_from_tensors
 from infra_core.influence import fit_factors as run_fit
 from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.passes import Progress
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import fit_rows, in_ranges, note_probe, pending_modules, read_layers, write_layers
+from tasks._factors import read_layers
+from tasks._fits import Fit, fit_layers
 from tasks._stage import RunContext, stage
 
 
@@ -21,20 +27,18 @@ def fit_factors(
     params: FactorParams,
 ) -> None:
     """Fit the curvature along every direction of the eigenbases, on the same rows."""
-    model, tokenizer = load_checkpoint(ctx, checkpoint, params.modules)
-    pending = pending_modules(out, model, params)
-    if not pending:
-        return
-    examples = fit_rows(ctx, corpus, tokenizer, model)
-    note_probe(out, model, examples, params.modules)
-    for part, rows, update in in_ranges(ctx, "fit_factors", model, examples, pending, params):
-        factors = run_fit(
-            model,
-            rows,
-            part,
-            read_layers(ctx, eigenbasis, bases_from_tensors, choose_blocks(model, part.modules)),
-            batch_tokens=ctx.micro_batch_tokens,
-            progress=update,
-        )
-        write_layers(out, factors)
-        del factors  # before those of the next turn come
+    light = params.curvature in {"kfac", "identity"}
+    fit_layers(ctx, out, Fit("fit_factors", factors_of, checkpoint, corpus, params, eigenbasis, light))
+
+
+def factors_of(
+    ctx: RunContext,
+    model: nn.Module,
+    rows: Sequence[TokenizedExample],
+    params: FactorParams,
+    given: Artifact,
+    update: Progress,
+) -> dict[str, Factors]:
+    """Fit the factors of some layers in their bases."""
+    bases = read_layers(ctx, given, bases_from_tensors, choose_blocks(model, params.modules))
+    return run_fit(model, rows, params, bases, batch_tokens=ctx.micro_batch_tokens, progress=update)

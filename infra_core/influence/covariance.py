@@ -24,6 +24,7 @@ from infra_core.influence.passes import (
 from infra_core.influence.precision import add_product, operand
 from infra_core.influence.tracking import Tracked, track
 from infra_core.recipe import FactorParams
+from infra_core.runtime.memory import give_back
 
 STRIPS = 6
 """Into how many strips a covariance is cut, so that only what lies on or above its diagonal is computed."""
@@ -108,6 +109,7 @@ def fit_eigenbasis(
         By module name.
     """
     covariances = fit_covariances(model, examples, params, batch_tokens=batch_tokens, progress=progress)
+    give_back()  # what the passes held, for what decomposing takes
     return eigenbases(covariances, params.decomposition)
 
 

@@ -6,8 +6,9 @@ Those at the two ends of the MLP are 768, and give the rest by running it alone.
 layers at a time, those at the two ends of such a range give the rest.
 """
 
+import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,8 +29,8 @@ from infra_core.recipe.params import ModuleChoice
 
 GIBIBYTE = 2**30
 
-PutAside = Callable[[Tensor], Callable[[], Tensor]]
-"""Puts a tensor somewhere, and returns what brings it back."""
+Shelf = MutableMapping[str, Tensor]
+"""Where tensors lie by name until they are asked for: a dict, or a folder."""
 
 
 @dataclass(slots=True)
@@ -48,34 +49,16 @@ class Record:
 
     def nbytes(self) -> int:
         """Count the bytes that are held on to."""
-        tensors = list(self.inputs.values())
-        for each in self.gradients.values():
-            tensors.extend(each.values())
+        tensors = [*self.inputs.values(), *(one for each in self.gradients.values() for one in each.values())]
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
         return sum(storage.nbytes() for storage in storages.values())
 
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A record that was put aside: its tensors are there when they are called for."""
-
-    inputs: dict[str, Callable[[], Tensor]]
-    gradients: dict[Labels, dict[str, Callable[[], Tensor]]]
-    nbytes: int
-
-    @classmethod
-    def of(cls, record: Record, aside: PutAside) -> "Kept":
-        """Put a record's tensors aside."""
-        gradients = {
-            labels: {name: aside(tensor) for name, tensor in each.items()}
-            for labels, each in record.gradients.items()
-        }
-        inputs = {name: aside(tensor) for name, tensor in record.inputs.items()}
-        return cls(inputs, gradients, record.nbytes())
-
-    def has(self, stretch: Stretch, labels: Sequence[Labels]) -> bool:
-        """Whether the passes under these labels can be made again in this stretch alone."""
-        return set(stretch.entries) <= self.inputs.keys() and set(labels) <= self.gradients.keys()
+    def entries(self, batch: str) -> dict[str, Tensor]:
+        """Return all of it by name; marks that a backward pass is there whole come last."""
+        found = {_into(batch, module): tensor for module, tensor in self.inputs.items()}
+        for labels, each in self.gradients.items():
+            found |= {_of(batch, labels, module): tensor for module, tensor in each.items()}
+        return found | {_of(batch, labels): torch.empty(0) for labels in self.gradients}
 
 
 class KeptPasses(Sequence[TokenizedExample]):
@@ -94,8 +77,10 @@ class KeptPasses(Sequence[TokenizedExample]):
     ranges
         Choices of modules that are fitted one after the other, each some layers next to each other
         (`in_partitions`). Kept is then what each of them needs: (1 + draws) × width numbers a token.
-    aside
-        Where kept tensors go; by default they stay where they are, on the model's device.
+    shelf
+        Where kept tensors lie; by default they stay where they are, on the model's device. What others put
+        there of the same rows and weights is used: several may make the passes (`make_passes`), or one for
+        another.
 
     Notes
     -----
@@ -109,12 +94,14 @@ class KeptPasses(Sequence[TokenizedExample]):
         *,
         budget: int = GIBIBYTE,
         ranges: Sequence[ModuleChoice] | None = None,
-        aside: PutAside = lambda tensor: lambda: tensor,
+        shelf: Shelf | None = None,
     ) -> None:
         self._rows = list(examples)
+        self._places = {id(row): place for place, row in enumerate(self._rows)}
         self._room = self.budget = budget
-        self._ranges, self._aside = ranges, aside
-        self._records: dict[tuple[int, ...], Kept] = {}
+        self._ranges = ranges
+        self._shelf: Shelf = {} if shelf is None else shelf
+        self._added: dict[str, tuple[list[str], int]] = {}  # by batch: names on the shelf, bytes
         self._made_with: tuple[Callable[[], nn.Module | None], int] | None = None
         self._stretches: list[Stretch] | None = None
         self._tracked: Tracked
@@ -131,7 +118,9 @@ class KeptPasses(Sequence[TokenizedExample]):
         """Make ready for passes that watch these blocks, and forget those of other weights."""
         version = sum(parameter._version for parameter in model.parameters())
         if self._made_with is None or self._made_with[0]() is not model or self._made_with[1] != version:
-            self._records.clear()
+            if self._made_with is not None:
+                self._shelf.clear()
+            self._added.clear()
             self._room = self.budget
             self._made_with = weakref.ref(model), version
             self._stretches = (
@@ -157,28 +146,50 @@ class KeptPasses(Sequence[TokenizedExample]):
         hooks: Hooks,
     ) -> bool:
         """Send a batch's gradients through hooks, stretch by stretch, and say whether they were kept."""
-        record, laid = self._records.get(_key(rows)), self._laid()
-        covered = {name for stretch in laid for name in stretch.blocks}
-        if record is None or not self._tracked.blocks.keys() <= covered:
+        name, laid = self._name(rows), self._laid()
+        covered = {block for stretch in laid for block in stretch.blocks}
+        if not self._tracked.blocks.keys() <= covered:
             return False
-        if not all(record.has(stretch, labels) for stretch in laid):
+        if not all(self._has(name, stretch, labels) for stretch in laid):
             return False
         for stretch in reversed(laid):
-            within = self._tracked.within([name for name in stretch.blocks if name in self._tracked.blocks])
+            within = self._tracked.within([each for each in stretch.blocks if each in self._tracked.blocks])
             with capture(model, within, batch, *hooks, backwards=len(labels)):
-                outputs = _run_again(model, batch, stretch, record)
+                outputs = self._run_again(model, batch, stretch, name)
                 for left in reversed(range(len(labels))):
-                    came = record.gradients[labels[left]]
-                    reached = [name for name in outputs if name in came]
-                    gradients = [came[name]().to(outputs[name].device) for name in reached]
+                    came = {end: _of(name, labels[left], end) for end in outputs}
+                    reached = [end for end, entry in came.items() if entry in self._shelf]
+                    gradients = [self._shelf[came[end]].to(outputs[end].device) for end in reached]
                     torch.autograd.backward(
-                        [outputs[name] for name in reached], gradients, retain_graph=left > 0
+                        [outputs[end] for end in reached], gradients, retain_graph=left > 0
                     )
         return True
+
+    def _run_again(self, model: nn.Module, batch: Batch, stretch: Stretch, name: str) -> dict[str, Tensor]:
+        """Return what comes out of a stretch, by module, given what went in."""
+        device = batch.ids.device
+        given = {entry: self._shelf[_into(name, entry)].to(device) for entry in stretch.entries}
+        if not stretch.in_a_row:
+            return {entry: model.get_submodule(entry)(tensor) for entry, tensor in given.items()}
+
+        def run() -> None:
+            scored_logits(model, batch, on_states=lambda states: states[:0])  # the head makes logits of none
+
+        return {stretch.exits[0]: run_range(model, stretch, given[stretch.entries[0]], run)}
 
     def _laid(self) -> list[Stretch]:
         """Return the stretches that hold something tracked."""
         return [each for each in self._stretches or () if self._tracked.blocks.keys() & set(each.blocks)]
+
+    def _name(self, rows: Sequence[TokenizedExample]) -> str:
+        """Return what a batch of rows is called on the shelf, by whoever passes it."""
+        places = ",".join(str(self._places[id(row)]) for row in rows)
+        return hashlib.sha256(places.encode()).hexdigest()[:16]
+
+    def _has(self, name: str, stretch: Stretch, labels: Sequence[Labels]) -> bool:
+        """Whether a batch's passes under these labels can be made again in this stretch alone."""
+        needed = [_into(name, entry) for entry in stretch.entries] + [_of(name, each) for each in labels]
+        return all(entry in self._shelf for entry in needed)
 
     def watched(self) -> list[Stretch]:
         """Return the stretches at whose ends a pass is to be watched to keep it; none if there is no room."""
@@ -186,13 +197,28 @@ class KeptPasses(Sequence[TokenizedExample]):
 
     def add(self, rows: Sequence[TokenizedExample], record: Record) -> None:
         """Keep what the passes of a batch left, if there is room for it."""
-        before = self._records.pop(_key(rows), None)
-        self._room += before.nbytes if before is not None else 0
-        if (nbytes := record.nbytes()) <= self._room:
-            self._room -= nbytes
-            self._records[_key(rows)] = Kept.of(record, self._aside)
-        else:
+        name = self._name(rows)
+        before, freed = self._added.pop(name, ([], 0))
+        for entry in before:
+            del self._shelf[entry]
+        self._room += freed
+        if (nbytes := record.nbytes()) > self._room:
             self._room = 0  # nor would later batches fit, which are as large
+            return
+        self._room -= nbytes
+        entries = record.entries(name)
+        self._shelf.update(entries)
+        self._added[name] = list(entries), nbytes
+
+
+def _into(batch: str, module: str) -> str:
+    return f"{batch}.in.{module}"
+
+
+def _of(batch: str, labels: Labels, module: str = "") -> str:
+    """Name the gradient that came back to a module; without one, the mark that all of them are there."""
+    whose = "data" if labels.seed is None else f"{labels.seed}-{labels.draw}"
+    return f"{batch}.{whose}.{module}".rstrip(".")
 
 
 def kept_passes(
@@ -241,20 +267,3 @@ def _write_gradients(
     if not output.requires_grad:  # below the lowest block that is tracked, and wanted for those further down
         output.requires_grad_()
     output.register_hook(keep)
-
-
-def _run_again(model: nn.Module, batch: Batch, stretch: Stretch, record: Kept) -> dict[str, Tensor]:
-    """Return what comes out of a stretch, by module, given what went in."""
-    device = batch.ids.device
-    given = {name: record.inputs[name]().to(device) for name in stretch.entries}
-    if not stretch.in_a_row:
-        return {name: model.get_submodule(name)(tensor) for name, tensor in given.items()}
-
-    def run() -> None:
-        scored_logits(model, batch, on_states=lambda states: states[:0])  # the head makes logits of none
-
-    return {stretch.exits[0]: run_range(model, stretch, given[stretch.entries[0]], run)}
-
-
-def _key(rows: Sequence[TokenizedExample]) -> tuple[int, ...]:
-    return tuple(map(id, rows))  # rows are held as long as what is kept of them

@@ -146,8 +146,58 @@ def send_gradients(
     With `kept`, neither is run where they were kept before; where they were not they are now, if there is
     room, and those of the data's own labels with them: a backward pass more that saves both passes later.
     """
-    if kept is not None and kept.replay(model, batch, rows, labels, hooks):
-        return
+    if kept is None or not kept.replay(model, batch, rows, labels, hooks):
+        _pass(model, tracked, batch, rows, labels, hooks, kept)
+
+
+def make_passes(
+    model: nn.Module,
+    kept: KeptPasses,
+    params: FactorParams,
+    share: tuple[int, int] = (0, 1),
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> None:
+    """Make the passes that fitting some layers at a time needs, before any layer is fitted.
+
+    So several can make them, each those of some batches, and fit layers afterwards, each some of them, on all
+    that lies on a shelf which they share.
+
+    Parameters
+    ----------
+    model
+        A causal language model of transformers.
+    kept
+        Rows, with `ranges`. A model that cannot be run some layers at a time leaves nothing.
+    params
+        As in the fits that follow, but for modules.
+    share
+        Which share of how many.
+    batch_tokens, progress
+        As in `fit_eigenbasis`; batches must be cut as in the fits that follow.
+    """
+    nothing, (number, count) = Tracked({}, {}), share
+    hooks: Hooks = (lambda *_: None, lambda *_: None)
+    with quiet(model):
+        kept.open(model, nothing)
+        if not kept.watched():
+            return
+        rows_of = passing(model, fitting_rows(kept, params), batch_tokens, progress)
+        for place, (batch, rows) in enumerate(rows_of):
+            if place % count == number:
+                _pass(model, nothing, batch, rows, fisher_labels(params), hooks, kept)
+
+
+def _pass(
+    model: nn.Module,
+    tracked: Tracked,
+    batch: Batch,
+    rows: Sequence[TokenizedExample],
+    labels: Sequence[Labels],
+    hooks: Hooks,
+    kept: KeptPasses | None,
+) -> None:
     further = kept.worth_adding(labels) if kept is not None else []
     asked = [*reversed(labels), *further]
     with (

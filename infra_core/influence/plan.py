@@ -6,6 +6,7 @@ From its config alone, if need be: meta tensors, no weights.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 import torch
 from torch import nn
@@ -129,11 +130,13 @@ def need_of(stage: str, groups: int = 1) -> Need:
     raise ValueError(f"no stage {stage!r} holds factors; name one of {', '.join(FITTING)} or score")
 
 
-def partitions(sizes: Sequence[ModuleSize], need: Need, room: int) -> list[list[ModuleSize]]:
-    """Divide blocks into groups of whole layers next to each other, each within `room` bytes.
+def partitions(
+    sizes: Sequence[ModuleSize], need: Need, room: int | None, at_least: int = 1
+) -> list[list[ModuleSize]]:
+    """Divide blocks into groups of whole layers next to each other, each within `room` bytes, if given.
 
     Those nearest to the output come first: their backward passes are short. A layer that is too large by
-    itself is a group nevertheless.
+    itself is a group nevertheless. If fewer than `at_least` would do, there are as many, alike in layers.
 
     Examples
     --------
@@ -141,22 +144,41 @@ def partitions(sizes: Sequence[ModuleSize], need: Need, room: int) -> list[list[
     >>> [[size.name for size in group] for group in partitions(sizes, need_of("fit_factors"), 1400)]
     [['layers.3.up', 'layers.4.up'], ['layers.1.up', 'layers.2.up'], ['layers.0.up']]
     """
+    layers = [list(layer.values()) for layer in by_layer({size.name: size for size in sizes}).values()]
     groups: list[list[ModuleSize]] = []
     held = workspace = 0
-    for layer in reversed(by_layer({size.name: size for size in sizes}).values()):
-        members = list(layer.values())
+    for members in reversed(layers):
         more, larger = sum(map(need.held, members)), max(map(need.workspace, members))
-        if groups and held + more + max(workspace, larger) <= room:
+        if groups and (room is None or held + more + max(workspace, larger) <= room):
             groups[-1] = [*members, *groups[-1]]
             held, workspace = held + more, max(workspace, larger)
         else:
             groups.append(members)
             held, workspace = more, larger
-    return groups
+    return groups if len(groups) >= at_least else _alike(layers, need, room, at_least)
+
+
+def _alike(
+    layers: Sequence[list[ModuleSize]], need: Need, room: int | None, at_least: int
+) -> list[list[ModuleSize]]:
+    """Return the fewest groups, `at_least` of them, that are alike in layers and have room."""
+    groups = [layers]
+    for count in range(min(at_least, len(layers)), len(layers) + 1):
+        cuts = [len(layers) * part // count for part in range(count + 1)]
+        groups = [layers[start:stop] for start, stop in reversed(list(pairwise(cuts)))]
+        if room is None or all(len(each) == 1 or need.of(chain(*each)) <= room for each in groups):
+            break
+    return [list(chain(*each)) for each in groups]
 
 
 def in_partitions(
-    model: nn.Module, params: FactorParams, stage: str, room: int | None, groups: int = 1
+    model: nn.Module,
+    params: FactorParams,
+    stage: str,
+    room: int | None,
+    groups: int = 1,
+    *,
+    at_least: int = 1,
 ) -> list[FactorParams]:
     """Return params that fit some layers each, one after the other, and together what `params` fits.
 
@@ -173,12 +195,14 @@ def in_partitions(
         As in `need_of`.
     room
         Bytes for it on the model's device, beside the model and its passes; None for no limit.
+    at_least
+        How many there should be, for as many devices, if the model has as many layers.
     """
-    if room is None:
+    if room is None and at_least == 1:
         return [params]
     with quiet(model):
         sizes = sizes_of(model, choose_blocks(model, params.modules))
-    found = partitions(sizes, need_of(stage, groups), room)
+    found = partitions(sizes, need_of(stage, groups), room, at_least)
     if len(found) == 1:
         return [params]
     return [params.model_copy(update={"modules": choosing(size.name for size in group)}) for group in found]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.blocks import choose_blocks, text_config
 from infra_core.influence.labels import DATA
-from infra_core.influence.passes import quiet, send_gradients
+from infra_core.influence.passes import BATCH_TOKENS, quiet, send_gradients
 from infra_core.influence.tracking import Tracked, track
 from infra_core.lm.batching import collate, predicting
 
@@ -48,7 +48,12 @@ class Probe:
         return f"gradients move by {self.difference:.1e} with batch companions ({self.rows} rows, {how})"
 
 
-def probe_batches(model: nn.Module, examples: Sequence[TokenizedExample], modules: str) -> Probe:
+def probe_batches(
+    model: nn.Module,
+    examples: Sequence[TokenizedExample],
+    modules: str,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Probe:
     """Compare a few rows' gradients alone and batched.
 
     Parameters
@@ -56,11 +61,13 @@ def probe_batches(model: nn.Module, examples: Sequence[TokenizedExample], module
     model
         As it will be used: dtype, attention, device.
     examples
-        The first `ROWS` with something scored are taken.
+        The first `ROWS` are taken that have something scored and fit into one batch together.
     modules
         As in `FactorParams`.
+    batch_tokens
+        Padded positions a batch. A row that fills more than half of it has no companions to be moved by.
     """
-    rows = [example for example in examples if bool(example.scored[1:].any())][:ROWS]
+    rows = _companions(examples, batch_tokens)
     parameter = next(model.parameters())
     with quiet(model):
         name, block = next(iter(choose_blocks(model, modules).items()))
@@ -74,6 +81,19 @@ def probe_batches(model: nn.Module, examples: Sequence[TokenizedExample], module
     ]
     attention = str(getattr(text_config(model), "_attn_implementation", None) or "unknown")
     return Probe(max(apart, default=0.0), len(rows), str(parameter.dtype).removeprefix("torch."), attention)
+
+
+def _companions(examples: Sequence[TokenizedExample], batch_tokens: int) -> list[TokenizedExample]:
+    """Return the first few rows that a batch would hold together."""
+    rows: list[TokenizedExample] = []
+    longest = 0
+    for example in examples:
+        wider = max(longest, len(example))
+        if bool(example.scored[1:].any()) and (max(len(rows), 1) + 1) * wider <= batch_tokens:
+            rows, longest = [*rows, example], wider
+            if len(rows) == ROWS:
+                break
+    return rows
 
 
 def _gradients(model: nn.Module, tracked: Tracked, rows: Sequence[TokenizedExample]) -> list[Tensor]:

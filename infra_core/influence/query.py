@@ -137,9 +137,10 @@ def rounded(direction: Vector, products: Products | None) -> Vector:
 
 
 def stack_directions(found: Mapping[str, Vector], products: Products | None) -> Preconditioned:
-    """Put the directions of groups together, by block."""
-    blocks = next(iter(found.values()))
-    directions = {name: torch.stack([each[name] for each in found.values()]) for name in blocks}
+    """Put the directions of groups together, by block; they are taken out of `found`."""
+    blocks = list(next(iter(found.values())))
+    # Taken out of each as they are put together: there is no room for all of them twice.
+    directions = {name: torch.stack([each.pop(name) for each in found.values()]) for name in blocks}
     return Preconditioned(tuple(found), directions, products)
 
 

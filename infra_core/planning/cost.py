@@ -71,6 +71,8 @@ class Plan:
         What is left on a device for factors and queries.
     would_fit
         If it does not: on what it would.
+    longest_row
+        In tokens, that influence has room for, if there are longer ones.
     """
 
     volume: Volume
@@ -81,6 +83,7 @@ class Plan:
     recompute: bool
     room: int
     would_fit: tuple[str, ...] = ()
+    longest_row: int | None = None
 
     @property
     def fits(self) -> bool:
@@ -97,6 +100,11 @@ class Plan:
         """All stages one after the other."""
         return sum(stage.seconds for stage in self.stages)
 
+    def room_of(self, processes: int) -> int:
+        """Return what is left for factors and queries to each of several processes that share a device."""
+        usable = int(USABLE * self.machine.memory_bytes)
+        return max(0, usable // processes - (usable - self.room))
+
     def as_json(self) -> dict[str, object]:
         """Return the object that `infra plan --json` ends with."""
         return {
@@ -104,6 +112,7 @@ class Plan:
             "factor_bytes": {"covariance": self.factors.covariance, "eigenvalues": self.factors.eigenvalues},
             "fits": self.fits,
             "would_fit": list(self.would_fit),
+            "longest_row": self.longest_row,
             "micro_batch_tokens": self.batch,
             "recompute": self.recompute,
             "rows": self.volume.rows,
@@ -116,8 +125,8 @@ class Plan:
 def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine) -> Plan:
     """Return the plan of a recipe for a model of this config.
 
-    Training is taken to shard weights, gradients and moments over the devices. Scoring and answering hold the
-    whole model on each and divide the rows; fitting runs on one.
+    Training is taken to shard weights, gradients and moments over the devices. Fitting, scoring and answering
+    hold the whole model on each and divide the rows; fitting then divides the layers, too.
 
     Parameters
     ----------
@@ -145,7 +154,8 @@ def _planned(
     memory = Memory(recipe, shape, sizes, groups, machine.devices, usable)
     # From the device's whole memory, never from what is free or fast just now: the flow takes this number,
     # and a run that is resumed must cut its batches as before.
-    fast = (size for size in BATCHES if shape.pass_bytes(size) <= machine.pass_bytes)
+    width = memory.weight_bytes
+    fast = (size for size in BATCHES if shape.pass_bytes(size, width) <= machine.pass_bytes)
     batch = next(filter(memory.has_room, fast), BATCHES[-1])
     run = StageWork(recipe, shape, volume, batch, memory.recomputes())
     partitions = {stage: len(memory.turns(stage, batch)) for stage in TURNS}
@@ -156,15 +166,16 @@ def _planned(
     for stage, amount in work.items():
         if stage not in ALWAYS and not amount.flops:
             continue
-        at_work = replace(machine, devices=1) if stage.startswith("fit_") else machine
-        seconds = amount.seconds(at_work) + artifacts.get(stage, 1) * ARTIFACT_SECONDS
+        seconds = amount.seconds(machine) + artifacts.get(stage, 1) * ARTIFACT_SECONDS
         held = memory.of(stage, batch)
         turns, through = partitions.get(stage, 1), passes.get(stage, 1)
         moved = traffic(stage, run, memory)
         stages.append(StagePlan(stage, held.total, turns, through, round(seconds, 1), held, moved))
     if recipe.corpus.clean.verify is not None:
         stages.insert(0, _verifying(recipe, volume))
-    return Plan(volume, machine, factor_bytes(sizes), tuple(stages), batch, run.recompute, memory.room(batch))
+    known, longest = factor_bytes(sizes), memory.longest_passed()
+    found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, memory.room(batch))
+    return found if longest >= memory.longest_row else replace(found, longest_row=longest)
 
 
 def _work(run: StageWork, sizes: Sequence[ModuleSize], passes: dict[str, int]) -> dict[str, Work]:

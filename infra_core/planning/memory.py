@@ -1,9 +1,9 @@
 """What each stage holds on a device at its fullest, and how many turns over the layers it takes for that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
-from infra_core.influence.plan import ModuleSize, need_of, partitions
+from infra_core.influence.plan import FITTING, ModuleSize, need_of, partitions
 from infra_core.planning.work import FP32, Shape
 from infra_core.recipe import PretrainedBase, Recipe
 
@@ -50,7 +50,8 @@ class StageBytes:
 class Memory:
     """How a recipe's model lies on devices of one kind.
 
-    Fitting and scoring hold the whole model on a device; training may divide it. Fitting runs on one device.
+    Fitting and scoring hold the whole model on a device; training may divide it. Fitting takes at least as
+    many turns as there are devices, which share them.
 
     Attributes
     ----------
@@ -109,11 +110,16 @@ class Memory:
 
     def room(self, batch: int) -> int:
         """Return what is left for factors and queries beside the model and a pass."""
-        return max(0, self.usable - self.model - self.shape.pass_bytes(batch))
+        return max(0, self.usable - self.model - self.shape.pass_bytes(batch, self.weight_bytes))
+
+    def longest_passed(self) -> int:
+        """Return the longest row, in tokens, whose backward pass has room beside the model."""
+        return max(0, self.usable - self.model) // self.shape.pass_bytes(1, self.weight_bytes)
 
     def turns(self, stage: str, batch: int) -> list[list[ModuleSize]]:
-        """Return the blocks that a stage takes at a time."""
-        return partitions(self.sizes, need_of(stage, self.groups), self.room(batch))
+        """Return the blocks that a stage takes at a time on a device, for all devices."""
+        least = self.devices if stage in FITTING else 1
+        return partitions(self.sizes, need_of(stage, self.groups), self.room(batch), least)
 
     def of(self, stage: str, batch: int) -> StageBytes:
         """Return what a stage holds at its fullest."""
@@ -121,24 +127,35 @@ class Memory:
             trained, longest = self.trained(), max(batch, self.longest_row)
             activations = self.shape.training_bytes(longest, self.recomputes())
             return StageBytes(trained.weights, trained.optimiser, activations)
-        held = {"weights": self.model, "activations": self.shape.pass_bytes(batch)}
         if stage not in TURNS:
-            return StageBytes(**held)
-        need = need_of(stage, self.groups)
-        turns = self.turns(stage, batch)
-        largest = max(turns, key=need.of)
+            return StageBytes(self.model, activations=self.shape.answer_bytes(batch, self.weight_bytes))
+        held = StageBytes(self.model, activations=self.shape.pass_bytes(batch, self.weight_bytes))
+        turns, need = self.turns(stage, batch), need_of(stage, self.groups)
+        return max(self._moments(stage, held, turns, max(turns, key=need.of)), key=lambda each: each.total)
+
+    def _moments(
+        self,
+        stage: str,
+        held: StageBytes,
+        turns: Sequence[Sequence[ModuleSize]],
+        largest: Sequence[ModuleSize],
+    ) -> list[StageBytes]:
+        """Return what is held at the moments of a stage that may be its fullest, in its largest turn."""
         sides = sum(size.covariance_bytes for size in largest)
         weights = sum(size.weight_bytes for size in largest)
-        held["workspace"] = max(map(need.workspace, largest))
-        if stage == "fit_eigenbasis":
-            return StageBytes(**held, covariances=sides)
-        if stage == "fit_factors":
-            return StageBytes(**held, eigenbases=sides, eigenvalues=weights)
-        prepared = StageBytes(
-            **held, eigenbases=sides, eigenvalues=weights, queries=(1 + self.groups) * weights
-        )
-        scoring = StageBytes(self.model, 0, held["activations"], queries=self._scoring(turns))
-        return max(prepared, scoring, key=lambda each: each.total)
+        after = replace(held, activations=0, workspace=max(map(need_of(stage).workspace, largest)))
+        match stage:
+            case "fit_eigenbasis":  # decomposed when the rows are through
+                return [replace(each, covariances=sides) for each in (held, after)]
+            case "fit_factors":
+                passing = replace(after, activations=held.activations)
+                return [replace(passing, eigenbases=sides, eigenvalues=weights)]
+        factors = {"eigenbases": sides, "eigenvalues": weights}
+        return [
+            replace(held, **factors, queries=self.groups * weights),  # the last group's gradients are summed
+            replace(after, **factors, queries=(1 + self.groups) * weights),  # and become its directions
+            replace(held, queries=self._scoring(turns)),
+        ]
 
     def _scoring(self, turns: Sequence[Sequence[ModuleSize]]) -> int:
         """Return what directions take while examples are scored: one block's, if they wait on disk."""

@@ -18,6 +18,8 @@ FP32 = 4
 ACTIVATION_BYTES = 34  # per token, layer and hidden unit, kept for backward without checkpointing
 INPUT_BYTES = 4  # of these, with checkpointing: what goes into each layer, in fp32
 LOGIT_BYTES = 14  # per token and word of the vocabulary, in training: logits, their fp32, softmax, gradients
+KEPT_HIDDEN, KEPT_MLP = 7, 4  # numbers a token, layer and unit, of a pass whose weights are frozen
+LOSS_BYTES = 12  # a token and word of it: logits, log-probabilities, gradients
 READ = 0.5  # of an elementwise operation, which reads a number and writes one
 
 
@@ -105,10 +107,15 @@ class Shape:
             vocabulary=config.vocab_size,
         )
 
-    def pass_bytes(self, positions: int) -> int:
-        """Return what one forward and backward pass over so many positions holds."""
-        activations = self.layers * self.hidden * ACTIVATION_BYTES
-        return positions * (activations + self.vocabulary * FP32)
+    def pass_bytes(self, positions: int, number: int = FP32) -> int:
+        """Return what a pass to the activations of frozen weights holds, of numbers so many bytes wide."""
+        layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp
+        return positions * (number * self.layers * layer + self.vocabulary * LOSS_BYTES)
+
+    def answer_bytes(self, positions: int, number: int = FP32) -> int:
+        """Return what a forward pass holds: one layer at a time, all keys and values, logits."""
+        layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp
+        return positions * (number * (2 * self.layers * self.hidden + layer) + self.vocabulary * FP32)
 
     def training_bytes(self, positions: int, recompute: bool) -> int:
         """Return what one pass of training holds: all activations, or inputs of layers and one layer's."""

@@ -32,13 +32,21 @@ def peak_memory() -> Iterator[PeakMemory]:
         If the system does not keep a high-water mark that can be reset: it is not Linux.
     """
     gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # else what was used and freed before would be used again unseen
-        libc.malloc_trim(0)
+    give_back()  # else what was used and freed before would be used again unseen
     CLEAR_REFS.write_text("5")  # the high-water mark falls to what is resident now
     before, found = _resident("VmRSS"), PeakMemory()
     yield found
     found.above = _resident("VmHWM") - before
+
+
+def give_back() -> None:
+    """Give freed memory back to the system.
+
+    The allocator of C keeps what was freed in pieces, and large requests that follow do not come out of it.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _resident(field: str) -> int:

@@ -25,13 +25,14 @@ def test_every_level_gives_the_same_scores_of_examples():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("axis", ["rows", "length", "width", "queries"])
+@pytest.mark.parametrize("axis", ["rows", "length", "width", "layers", "queries"])
 def test_growth_moves_one_size_and_leaves_the_others(axis):
     changed, n_queries = sides._grown(TINY, axis, 12)
     moved = {
         "rows": replace(TINY, rows=12),
         "length": replace(TINY, shortest=12, longest=12),
         "width": replace(TINY, hidden=12, mlp=48),
+        "layers": replace(TINY, layers=12),
         "queries": TINY,
     }
     assert (changed, n_queries) == (moved[axis], 12 if axis == "queries" else 2)

@@ -1,5 +1,6 @@
 """Plans need no weights and no data, and their arithmetic can be checked by hand."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -58,3 +59,6 @@ def test_a_run_is_told_how_much_factors_may_take(tmp_path):
     given = Recipe.load(RECIPES / "tiny.yaml")
     ctx = as_planned(given, RunContext.here(str(tmp_path), "cpu"))
     assert 0 < ctx.factor_bytes < memory_here()
+    two = as_planned(given, replace(ctx, workers=2))  # who share the memory of this machine
+    assert two.factor_bytes < ctx.factor_bytes / 2
+    assert two.micro_batch_tokens == ctx.micro_batch_tokens

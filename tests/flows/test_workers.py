@@ -25,7 +25,15 @@ def test_two_workers_make_the_artifacts_that_one_makes(finished, infra, tmp_path
     )  # fmt: skip
     stdout, stderr = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, stderr[-3000:]
-    for shared in ("ingest corpus 2 of 2", "screen 2 of 2", "score 2 of 2", "evaluate base 0 2 of 2"):
+    shares = (
+        "ingest corpus 2 of 2",
+        "screen 2 of 2",
+        "fit_eigenbasis 2 of 2",
+        "fit_factors 2 of 2",
+        "score corpus 2 of 2",
+        "evaluate base 0 2 of 2",
+    )
+    for shared in shares:
         assert f"'{shared}'" in stderr, f"nothing was shared out as {shared}"
     assert json.loads(stdout.splitlines()[-1])["built"] > 0
     store = ArtifactStore(str(root))

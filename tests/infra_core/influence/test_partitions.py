@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infra_core.influence import FactorParams, KeptPasses, fit_eigenbasis, fit_factors, in_partitions
 from infra_core.influence.blocks import choose_blocks
-from infra_core.influence.passes import quiet
+from infra_core.influence.passes import make_passes, quiet
 from infra_core.influence.plan import FITTING, ModuleSize, need_of, partitions
 from tests import families, tiny
 
@@ -74,19 +74,54 @@ def test_however_many_partitions_there_are_the_layers_are_run_about_twice_a_stag
     assert ran.calls * layers == once * (2 * layers - 1)
 
 
-def test_what_is_put_aside_comes_back_from_wherever_it_was_put():
-    model, params, aside = tiny.llama(), FactorParams(), []
-
-    def put(tensor):
-        copy = tensor.clone()
-        aside.append(copy)
-        return copy.clone
-
-    _, found = in_parts(model, params, aside=put)
+def test_what_is_put_on_a_shelf_comes_back_from_there():
+    model, params, shelf = tiny.llama(), FactorParams(), {}
+    _, found = in_parts(model, params, shelf=shelf)
     assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
     width = model.config.hidden_size
     tokens = sum(map(len, ROWS))
-    assert sum(tensor.numel() for tensor in aside) == 2 * 2 * width * tokens  # two ends of two ranges
+    assert (
+        sum(tensor.numel() for tensor in shelf.values()) == 2 * 2 * width * tokens
+    )  # two ends of two ranges
+
+
+def by_several(family, params, workers):
+    """Fit as so many workers do who share nothing but a shelf, each with a model of its own."""
+    shelf, found = {}, {}
+    turns = in_partitions(families.build(family), params, "fit_factors", None, at_least=workers)
+    ranges = [turn.modules for turn in turns]
+    for number in range(workers):
+        rows = KeptPasses(ROWS, ranges=ranges, shelf=shelf)
+        make_passes(families.build(family), rows, params, (number, workers), batch_tokens=BATCH)
+    for turn in turns:
+        rows = KeptPasses(ROWS, budget=0, ranges=[turn.modules], shelf=shelf)
+        found |= fit_factors(families.build(family), rows, turn, batch_tokens=BATCH)
+    return turns, found
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_workers_who_divide_rows_and_then_layers_fit_what_one_fits_to_the_bit(family):
+    params = FactorParams(modules="lora" if family == "lora" else "all", draws=2)
+    turns, found = by_several(family, params, workers=2)
+    assert len(turns) == 2
+    assert_same_bits(found, fit_factors(families.build(family), ROWS, params, batch_tokens=BATCH))
+
+
+def test_passes_that_workers_made_are_not_made_again():
+    """The layers of each range are run once more, over all rows, and no others with gradients."""
+    model, params, shelf = tiny.qwen2(num_hidden_layers=4), FactorParams(), {}
+    ran = Layers(model)
+    fit_eigenbasis(model, ROWS, params, batch_tokens=BATCH)
+    once, ran.calls = ran.calls, 0
+    turns = in_partitions(model, params, "fit_eigenbasis", None, at_least=2)
+    for number in range(2):
+        kept = KeptPasses(ROWS, ranges=[turn.modules for turn in turns], shelf=shelf)
+        make_passes(model, kept, params, (number, 2), batch_tokens=BATCH)
+    assert ran.calls == once
+    for turn in turns:
+        kept = KeptPasses(ROWS, budget=0, ranges=[turn.modules], shelf=shelf)
+        fit_eigenbasis(model, kept, turn, batch_tokens=BATCH)
+    assert ran.calls == 2 * once
 
 
 @pytest.mark.parametrize("budget", [0, 4 * 2 * 2 * 32 * (BATCH + 1)])
@@ -131,3 +166,16 @@ def test_partitions_hold_every_block_once_in_whole_layers_and_none_more_than_the
     for one, other in itertools.pairwise(groups):  # none could have taken the next one's first layer as well
         following = [s for s in other if s.name.rpartition(".")[0] == other[-1].name.rpartition(".")[0]]
         assert need.of([*following, *one]) > room
+
+
+@given(sizes, st.integers(1, 20_000) | st.none(), st.integers(1, 5))
+@settings(max_examples=60)
+def test_there_are_as_many_partitions_as_devices_and_each_has_room(blocks, room, devices):
+    need = need_of("fit_factors")
+    groups = partitions(blocks, need, room, devices)
+    layers = {size.name.rpartition(".")[0] for size in blocks}
+    assert len(groups) >= min(devices, len(layers))
+    assert list(itertools.chain(*reversed(groups))) == blocks
+    for group in groups:
+        alone = len({size.name.rpartition(".")[0] for size in group}) == 1
+        assert alone or room is None or need.of(group) <= room

@@ -44,3 +44,9 @@ def test_padded_rows_feel_their_companions_in_bf16_and_rows_laid_end_to_end_do_n
 
 def test_rows_without_a_gradient_say_nothing():
     assert probe_batches(tiny.llama(), tiny.examples((1,)), "mlp").difference == 0.0
+
+
+def test_only_rows_that_a_batch_holds_together_are_compared():
+    found = probe_batches(tiny.llama(), ROWS, "mlp", batch_tokens=20)
+    assert found.rows == 2  # those of 9 and 5 tokens
+    assert probe_batches(tiny.llama(), ROWS, "mlp", batch_tokens=9).rows == 0

@@ -17,16 +17,16 @@ GIVEN = Recipe.load(RECIPES / "qwen7b.yaml")
 PLACES = [(24, 1), (24, 8), (80, 1), (80, 8), (141, 1), (141, 8)]
 ALL, NONE = set(ALWAYS), set()
 BUT_TRAINING, ANSWERS = ALL - {"train"}, {"collect_queries", "evaluate"}
-LAMBDA = ANSWERS | {"fit_factors"}
+FITTED = ANSWERS | set(FITTING)
 
 FITS = {  # 24 GB × 1, × 8, 80 GB × 1, × 8, 141 GB × 1, × 8
     "Qwen/Qwen2.5-0.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
     "Qwen/Qwen2.5-1.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
     "Qwen/Qwen2.5-7B-Instruct": (ANSWERS, ANSWERS, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
     "Qwen/Qwen2.5-14B-Instruct": (NONE, NONE, BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL),
-    "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, NONE, NONE, LAMBDA, LAMBDA),
+    "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, ANSWERS, ANSWERS, FITTED, FITTED),
     "Qwen/Qwen2.5-72B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
-    "meta-llama/Meta-Llama-3-8B-Instruct": (NONE, NONE, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "meta-llama/Meta-Llama-3-8B-Instruct": (ANSWERS, ANSWERS, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
     "meta-llama/Meta-Llama-3-70B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
 }
 """Stages that fit a recipe with rows of 16,384 tokens: whose logits alone are 35 GB in training."""
@@ -88,8 +88,28 @@ def test_turns_go_through_the_model_twice_at_most_and_what_they_need_waits_on_di
         assert turns > 2
         assert fitted[stage].passes == 2
         assert fitted[stage].traffic.scratch == pytest.approx(tokens * turns * 2 * 3584 * 2)
-    twice = plan(given, config_of(given.base.model), VOLUME, device(80, 16))  # fitting runs on one of them
-    assert [s.seconds for s in twice.stages if s.stage in FITTING] == [fitted[s].seconds for s in FITTING]
+
+
+def test_devices_share_the_turns_of_fitting_and_there_is_one_for_each_at_least():
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    few, many = (
+        {s.stage: s for s in plan(given, config_of(given.base.model), VOLUME, device(80, count)).stages}
+        for count in (8, 16)
+    )
+    for stage in FITTING:
+        assert many[stage].partitions >= 16
+        assert many[stage].peak_bytes <= few[stage].peak_bytes
+        assert many[stage].seconds == pytest.approx(few[stage].seconds / 2, rel=1e-2)
+
+
+def test_rows_that_are_longer_than_a_pass_has_room_for_are_told():
+    """In each of 28 layers a token keeps 7 numbers a unit of width and 4 of the MLP, in bf16; and logits."""
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    token = 2 * 28 * (7 * 3584 + 4 * 18944) + 152_064 * 12
+    for gigabytes in (80, 141):
+        planned = plan(given, config_of(given.base.model), VOLUME, device(gigabytes, 8))
+        assert planned.longest_row == int(USABLE * gigabytes * 1e9 - 2 * 7_615_616_512) // token
+    assert plan(given, config_of(given.base.model), VOLUME, device(192, 8)).longest_row is None
 
 
 def test_the_store_holds_factors_as_they_are_written():
