@@ -58,3 +58,12 @@ def test_a_run_is_told_how_much_factors_may_take(tmp_path):
     given = Recipe.load(RECIPES / "tiny.yaml")
     ctx = as_planned(given, RunContext.here(str(tmp_path), "cpu"))
     assert 0 < ctx.factor_bytes < memory_here()
+
+
+def test_a_plan_of_a_validation_counts_queries_and_retrainings_in_place_of_arms_and_exam():
+    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml"), "80GB", to_validate=True)
+    assert planned.volume.queries == 180
+    stages = {stage.stage: stage for stage in planned.stages}
+    assert {"retrain", "rivals"} <= set(stages)
+    assert "evaluate" not in stages
+    assert stages["retrain"].seconds > 50 * stages["score"].seconds
