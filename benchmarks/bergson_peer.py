@@ -48,7 +48,7 @@ def fit_and_score(
         tokenizer=str(folder / "tokenizer"),
         data=DataConfig(dataset=str(folder / "train")),
         precision="fp32",
-        token_batch_size=PEERS_BATCH_TOKENS,
+        token_batch_size=min(PEERS_BATCH_TOKENS, model.config.max_position_embeddings),  # more it refuses
         loss_reduction="sum",
         filter_modules="*self_attn*",  # what matches is left out; the head always is
     )

@@ -1,7 +1,7 @@
-"""kronfluence's scores judged by a bank of retrainings, and ours of the same quantity beside them.
+"""Scores of kronfluence and bergson judged by a bank of retrainings, and ours of the same quantity beside.
 
 ``python -m benchmarks.peer_validity URI`` with the URI of the artifact that `infra validate` ends with. The
-quantity is the one that both libraries have: EK-FAC of MLP modules, the empirical Fisher.
+quantity is the one that all three have: EK-FAC of MLP modules, the empirical Fisher.
 """
 
 import sys
@@ -12,14 +12,15 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from benchmarks import bergson_peer, kronfluence_peer
 from benchmarks.agreement import pearson
-from benchmarks.kronfluence_peer import fit_and_score
 from infra_core.influence.blocks import choose_blocks
 from infra_core.recipe import Variant
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 from infra_core.store.tables import read_table, read_tables
+from infra_core.validity.contest import Contest
 from infra_core.validity.designs import SUBSETS
 from infra_core.validity.judging import OUTCOMES, SCORE_TABLE, judge
 from infra_core.validity.rivals import varied
@@ -29,7 +30,7 @@ from tasks.rivals import RivalRun, Scored, contest_of
 
 
 def main(uri: str) -> None:
-    """Score with both libraries and print what retraining says of either."""
+    """Score with all libraries and print what retraining says of each."""
     store, page = ArtifactStore.of(uri)
     known = {each.key: each for _, each in ancestors(store, page) if isinstance(each, Artifact)}
     asked = store.manifest(page).inputs
@@ -40,21 +41,30 @@ def main(uri: str) -> None:
     )
     contest = contest_of(RunContext(store), given)
     ours = varied(contest, Variant(modules="mlp", curvature="ekfac", fisher="empirical", damping=0.1))
-    names = list(choose_blocks(contest.model, "mlp"))
-    with TemporaryDirectory() as folder:
-        theirs = fit_and_score(contest.model, contest.examples, contest.queries, names, Path(folder)).scores.T
+    scores = {"ours": ours, **_by_peers(contest)}
     rows = [example.example_id for example in contest.examples]
     verdicts = judge(
         read_tables(store, known[asked["outcomes"]], OUTCOMES),
         read_table(store, known[asked["subsets"]], DRAWN, SUBSETS),
-        {"ours": _table(rows, ours), "kronfluence": _table(rows, theirs)},
+        {name: _table(rows, each) for name, each in scores.items()},
         seed=0,
     )
     console = Console(highlight=False)
-    console.print(f"Pearson of all scores: {pearson(ours, theirs):.6f}")
+    for name, theirs in scores.items():
+        console.print(f"Pearson of all scores of {name} with ours: {pearson(ours, theirs):.6f}")
     for each in verdicts:
         found = ", ".join(f"{name} {one.value:.4f}" for name, one in each.by_query.items())
         console.print(f"LDS of single queries, {each.design}, {each.ceiling.subsets} subsets: {found}")
+
+
+def _by_peers(contest: Contest) -> dict[str, np.ndarray]:
+    """Return the scores of each peer, rows × queries; kronfluence, which rebuilds the model, last."""
+    given = contest.model, contest.examples, contest.queries
+    names = list(choose_blocks(contest.model, "mlp"))
+    with TemporaryDirectory() as folder:
+        bergson, _ = bergson_peer.fit_and_score(*given, Path(folder, "bergson"))
+        kronfluence = kronfluence_peer.fit_and_score(*given, names, Path(folder, "kronfluence")).scores
+    return {"bergson": bergson.T, "kronfluence": kronfluence.T}
 
 
 def _table(rows: list[str | None], scores: np.ndarray) -> pl.DataFrame:

@@ -177,6 +177,9 @@ def plan(
         str, typer.Option(help="Of one device (80GB), or its name (h100); else this one.")
     ] = "",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Of `infra validate` in place of `infra curate`.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a run will cost before it starts. Needs no weights and no data."""
@@ -184,7 +187,7 @@ def plan(
     from flows.terminal import print_plan
     from infra_core.recipe import Recipe
 
-    planned = plan_recipe(Recipe.load(recipe_path(recipe)), memory, devices)
+    planned = plan_recipe(Recipe.load(recipe_path(recipe)), memory, devices, to_validate=validation)
     print_plan(planned)
     if as_json:
         typer.echo(json.dumps(planned.as_json()))

@@ -55,7 +55,9 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
     return outcome(ctx, given.name, final, time.monotonic() - began)
 
 
-def planned_context(given: Recipe, store: str, resources: Resources) -> RunContext:
+def planned_context(
+    given: Recipe, store: str, resources: Resources, *, to_validate: bool = False
+) -> RunContext:
     """Return the context of a run of a recipe on this machine, with what its plan says of batches.
 
     Raises
@@ -70,7 +72,8 @@ def planned_context(given: Recipe, store: str, resources: Resources) -> RunConte
             "leave at_once at 1 and raise processes"
         )
     # What is not divided weighs on each device as if it were alone.
-    return as_planned(given, here, devices=here.processes if here.sharding == "fsdp" else 1)
+    devices = here.processes if here.sharding == "fsdp" else 1
+    return as_planned(given, here, devices, to_validate=to_validate)
 
 
 def context(store: str, resources: Resources) -> RunContext:

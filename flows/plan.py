@@ -19,8 +19,13 @@ ASSUMED_QUESTIONS = 400  # of a benchmark that is not here
 CHARACTERS = 2.7  # a token of maths and code; `smollm2` has 2.6, chat template included
 
 
-def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str = "cpu") -> Plan:
-    """Return the plan of a recipe: for this machine's device, or for `devices` devices as `memory` says."""
+def plan_recipe(
+    given: Recipe, memory: str = "", devices: int = 1, device: str = "cpu", *, to_validate: bool = False
+) -> Plan:
+    """Return the plan of a recipe: for this machine's device, or for `devices` devices as `memory` says.
+
+    With `to_validate` it is that of `infra validate`, not of `infra curate`.
+    """
     per_token = 1.0 if isinstance(given.base.model, ScratchBase) else CHARACTERS
     rows, tokens, assumed = _volume(given.corpus.sources, given, per_token)
     _, base_tokens, _ = _volume(given.base.sources, given, per_token)
@@ -30,14 +35,17 @@ def plan_recipe(given: Recipe, memory: str = "", devices: int = 1, device: str =
         questions, _, unsure = _volume([given.benchmarks[task]], given, per_token)
         asked += min(_examined(given, task, questions), given.evaluate.questions or questions)
         unknown += unsure
-    volume = Volume(rows, tokens, base_tokens, asked, tuple(assumed + guessed + unknown), spare, spare_tokens)
+    queries, unsure = _queries(given, per_token) if to_validate else (0, [])
+    guesses = dict.fromkeys(assumed + guessed + unknown + unsure)
+    volume = Volume(rows, tokens, base_tokens, asked, tuple(guesses), spare, spare_tokens, queries)
     config = config_of(given.base.model)
-    return plan(given, config, volume, machine_of(memory, devices, config, given.train.batch_tokens, device))
+    machine = machine_of(memory, devices, config, given.train.batch_tokens, device)
+    return plan(given, config, volume, machine, to_validate=to_validate)
 
 
-def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
+def as_planned(given: Recipe, ctx: RunContext, devices: int = 1, *, to_validate: bool = False) -> RunContext:
     """Return the context with what the plan of a recipe says of batches and memory."""
-    planned = plan_recipe(given, devices=devices, device=ctx.device)
+    planned = plan_recipe(given, devices=devices, device=ctx.device, to_validate=to_validate)
     logger.info(plan_line(planned))
     # Batches stay as they are, however many share the memory: they move results by rounding.
     sharing = ctx.workers if ctx.device == "cpu" and "://" not in ctx.cluster else 1
@@ -47,6 +55,16 @@ def as_planned(given: Recipe, ctx: RunContext, devices: int = 1) -> RunContext:
         recompute=planned.recompute,
         factor_bytes=planned.room_of(sharing),
     )
+
+
+def _queries(given: Recipe, per_token: float) -> tuple[int, list[str]]:
+    """Return how many queries there are at most, and what of it is assumed."""
+    queries, unknown = 0, []
+    for task in given.queries.tasks:
+        questions, _, unsure = _volume([given.benchmarks[task]], given, per_token)
+        queries += min(questions, given.queries.questions or questions) * given.queries.draws
+        unknown += unsure
+    return queries, unknown
 
 
 def _examined(given: Recipe, task: str, questions: int) -> int:

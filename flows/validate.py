@@ -18,6 +18,7 @@ from tasks.draw_subsets import SubsetRun, draw_subsets
 from tasks.plant import PlantRun, plant
 from tasks.retrain import RetrainRun, retrain
 from tasks.rivals import RivalRun, rivals
+from tasks.tail_patch import PatchRun, tail_patch
 from tasks.train import train
 
 
@@ -26,7 +27,7 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
     began = time.monotonic()
     given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
     asked = given.require_validity()
-    ctx = planned_context(given, store, resources)
+    ctx = planned_context(given, store, resources, to_validate=True)
     with workers_at_hand():
         final = run_stages(given, asked, ctx)
     return outcome(ctx, given.name, final, time.monotonic() - began)
@@ -57,6 +58,7 @@ def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifac
         scores=scores,
         queries=found.queries,
         planted=find_planted(given, asked, ctx, found),
+        patched=patch_tails(given, asked, ctx, found, scores),
         params=AssessRun.of(given, asked),
     )
 
@@ -73,6 +75,22 @@ def score_by_all(
         corpus=found.keep_all,
         queries=found.queries,
         params=RivalRun.of(given, asked),
+    )
+
+
+def patch_tails(
+    given: Recipe, asked: ValidityParams, ctx: RunContext, found: Found, scores: Artifact
+) -> Artifact | None:
+    """Take one more step on the rows that each method puts first; nothing if it is not asked for."""
+    if asked.tail_patch is None:
+        return None
+    return tail_patch(
+        ctx,
+        checkpoint=found.checkpoint,
+        corpus=found.keep_all,
+        queries=found.queries,
+        scores=scores,
+        params=PatchRun.of(given, asked, asked.tail_patch),
     )
 
 

@@ -13,11 +13,13 @@ from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
+from infra_core.validity.agreement import agreements
 from infra_core.validity.curves import left_out
 from infra_core.validity.designs import SUBSETS
 from infra_core.validity.detection import CLEAN, Detection, find_rows, find_spans, mark_noise
 from infra_core.validity.judging import OUTCOMES, SCORE_TABLE, judge
 from infra_core.validity.planted import TRUTH
+from infra_core.validity.tail_patch import PATCHED, Patched, judge_patches
 from tasks._asked import asked_queries
 from tasks._evidence import span_influence
 from tasks._pools import pool_rows
@@ -50,7 +52,7 @@ class AssessRun(Params):
         )
 
 
-@stage(version=1)
+@stage(version=2)
 def assess(  # noqa: PLR0913 - inputs of a stage
     ctx: RunContext,
     out: WorkDir,
@@ -60,26 +62,30 @@ def assess(  # noqa: PLR0913 - inputs of a stage
     scores: Artifact,
     queries: Artifact,
     planted: Mapping[str, Artifact],
+    patched: Artifact | None,
     params: AssessRun,
 ) -> None:
     """Write `report.md`, and `numbers.json` with every figure of it.
 
     `planted` holds, if rows were planted, these `rows`, the `model` trained on them, its `influence` by
     example and span, and its `scores` by each method.
+    `patched` is there if a further step was taken on the rows of each method.
     """
     drawn = read_table(ctx.store, subsets, DRAWN, SUBSETS)
     asked = asked_queries(ctx, queries)
-    told = read_tables(ctx.store, outcomes, OUTCOMES)
+    told, tables = read_tables(ctx.store, outcomes, OUTCOMES), _tables(ctx, scores, params)
     inputs = ValidityInputs(
         name=params.name,
         seed=params.seed,
-        verdicts=judge(told, drawn, _tables(ctx, scores, params), params.seed),
+        verdicts=judge(told, drawn, tables, params.seed),
         costs={
             method: Cost(**json.loads(ctx.store.read(scores, cost_part(method)))) for method in params.methods
         },
         rows=drawn["example_ids"].explode().n_unique(),
         queries=dict(asked.group_by("group", maintain_order=True).len().rows()),
+        alike=agreements(tables, asked["group"].to_list(), params.seed),
         left_out=left_out(told, params.left_out, params.seed),
+        patched=_patched(ctx, patched, params) if patched else [],
         found_rows=_found_rows(ctx, planted, asked["group"].to_list(), params) if planted else {},
         found_spans=_found_spans(ctx, planted, params.spans, params.seed)
         if planted and params.spans
@@ -99,6 +105,13 @@ def _tables(ctx: RunContext, scores: Artifact, params: AssessRun) -> dict[str, p
     return {
         method: read_table(ctx.store, scores, score_part(method), SCORE_TABLE) for method in params.methods
     }
+
+
+def _patched(ctx: RunContext, patched: Artifact, params: AssessRun) -> list[Patched]:
+    tables = {
+        method: read_table(ctx.store, patched, score_part(method), PATCHED) for method in params.methods
+    }
+    return judge_patches(tables, params.seed)
 
 
 def _found_rows(

@@ -94,7 +94,7 @@ def rivals(
             **fixed,
             "method": None if method in variants else method,
             "variant": variants.get(method),
-            "train": params.train if method in {"tracin", "less"} else None,
+            "train": params.train if looks_at_training(method, variants.get(method)) else None,
             "cost": part == cost_part(method),
         }
         for method in names
@@ -103,6 +103,12 @@ def rivals(
     pending = set(out.pending(identities))
     waiting = [method for method in names if pending & {score_part(method), cost_part(method)}]
     share_out(ctx, out, score_methods, waiting, Scored(checkpoint, base, corpus, queries, params))
+
+
+def looks_at_training(method: str, variant: Variant | None) -> bool:
+    """Whether a method trains again, so that how it is done belongs to its identity."""
+    trains = variant is not None and (variant.seeds or variant.after)
+    return bool(trains) or method in {"tracin", "less"}
 
 
 def score_part(method: str) -> str:

@@ -15,8 +15,9 @@ from infra_core.planning.machine import DEVICES
 from infra_core.planning.memory import TURNS, Memory, StageBytes
 from infra_core.planning.stages import StageWork, Volume, query_groups
 from infra_core.planning.traffic import Traffic, traffic
+from infra_core.planning.validation import Validation
 from infra_core.planning.work import Machine, Shape, Work
-from infra_core.recipe import Recipe
+from infra_core.recipe import KeepAll, Recipe, ValidityParams
 from infra_core.recipe.params import names_adapters
 from infra_core.training.adapters import adapt
 
@@ -122,7 +123,9 @@ class Plan:
         }
 
 
-def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine) -> Plan:
+def plan(
+    recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Machine, *, to_validate: bool = False
+) -> Plan:
     """Return the plan of a recipe for a model of this config.
 
     Training is taken to shard weights, gradients and moments over the devices. Fitting, scoring and answering
@@ -138,16 +141,30 @@ def plan(recipe: Recipe, config: PretrainedConfig, volume: Volume, machine: Mach
         Rows and tokens.
     machine
         What it will run on.
+    to_validate
+        Plan `infra validate`: one training and no exam, and what the section `validity` asks for.
+
+    Raises
+    ------
+    RequestError
+        If it is to be validated and has no such section.
     """
+    asked = recipe.require_validity() if to_validate else None
+    if to_validate:
+        recipe = _without_arms(recipe)
     shape, sizes = Shape.of(config), module_sizes(config, recipe.factors.modules, _adapters(recipe))
-    found = _planned(recipe, (shape, sizes), volume, machine)
+    found = _planned(recipe, (shape, sizes), volume, machine, asked)
     if found.fits:
         return found
-    return replace(found, would_fit=tuple(_would_fit(recipe, (shape, sizes), volume, machine)))
+    return replace(found, would_fit=tuple(_would_fit(recipe, (shape, sizes), volume, machine, asked)))
 
 
 def _planned(
-    recipe: Recipe, model: tuple[Shape, Sequence[ModuleSize]], volume: Volume, machine: Machine
+    recipe: Recipe,
+    model: tuple[Shape, Sequence[ModuleSize]],
+    volume: Volume,
+    machine: Machine,
+    asked: ValidityParams | None,
 ) -> Plan:
     shape, sizes = model
     groups, usable = query_groups(recipe), int(USABLE * machine.memory_bytes)
@@ -162,14 +179,19 @@ def _planned(
     passes = {stage: min(partitions[stage], 2) for stage in TURNS} | {"score": 1}
     work = _work(run, sizes, passes)
     artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
+    test = None if asked is None else Validation(run, asked, memory)
+    if test is not None:
+        work = test.beside(work)
+        artifacts |= test.artifacts
     stages = []
     for stage, amount in work.items():
         if stage not in ALWAYS and not amount.flops:
             continue
         seconds = amount.seconds(machine) + artifacts.get(stage, 1) * ARTIFACT_SECONDS
-        held = memory.of(stage, batch)
+        held, moved = memory.of(stage, batch), traffic(stage, run, memory)
+        if test is not None and stage in test.artifacts:
+            held, moved = test.held(stage), test.traffic(stage)
         turns, through = partitions.get(stage, 1), passes.get(stage, 1)
-        moved = traffic(stage, run, memory)
         stages.append(StagePlan(stage, held.total, turns, through, round(seconds, 1), held, moved))
     if recipe.corpus.clean.verify is not None:
         stages.insert(0, _verifying(recipe, volume))
@@ -192,7 +214,11 @@ def _work(run: StageWork, sizes: Sequence[ModuleSize], passes: dict[str, int]) -
 
 
 def _would_fit(
-    recipe: Recipe, model: tuple[Shape, Sequence[ModuleSize]], volume: Volume, machine: Machine
+    recipe: Recipe,
+    model: tuple[Shape, Sequence[ModuleSize]],
+    volume: Volume,
+    machine: Machine,
+    asked: ValidityParams | None,
 ) -> list[str]:
     """Return the fewest devices of this memory, and of each larger one that is known, that it fits on."""
     known = sorted({device.memory_bytes for device in DEVICES.values()})
@@ -200,11 +226,18 @@ def _would_fit(
     for memory in [machine.memory_bytes, *(size for size in known if size > machine.memory_bytes)]:
 
         def on(count: int, memory: int = memory) -> bool:
-            return _planned(recipe, model, volume, replace(machine, memory_bytes=memory, devices=count)).fits
+            larger = replace(machine, memory_bytes=memory, devices=count)
+            return _planned(recipe, model, volume, larger, asked).fits
 
         if on(COUNTS[-1]):
             found.append(f"{next(filter(on, COUNTS))} × {memory / 1e9:g} GB")
     return found or ["a smaller model, or fewer factors.modules: no number of known devices is enough"]
+
+
+def _without_arms(recipe: Recipe) -> Recipe:
+    """Return a recipe that trains once, on all rows."""
+    once = recipe.train.model_copy(update={"seeds": 1})
+    return recipe.model_copy(update={"mixtures": {"keep_all": KeepAll(kind="keep_all")}, "train": once})
 
 
 def _verifying(recipe: Recipe, volume: Volume) -> StagePlan:

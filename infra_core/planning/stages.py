@@ -27,6 +27,7 @@ class Volume:
     assumed: tuple[str, ...] = ()
     reserve_rows: int = 0
     reserve_tokens: int = 0
+    queries: int = 0  # at most: a question may have been answered wrongly
 
 
 def query_groups(recipe: Recipe) -> int:
@@ -57,11 +58,15 @@ class StageWork:
 
     def training(self) -> Work:
         """Return the work of all arms and seeds, and of the scratch base."""
-        given = self.recipe.train
-        work = self._steps(self.volume.tokens * given.epochs * self.arms, given.batch_tokens)
+        work = self.training_on(self.volume.tokens * self.arms)
         if (base := self.recipe.base.train) is not None:
             work += self._steps(self.volume.base_tokens * base.epochs, base.batch_tokens)
         return work
+
+    def training_on(self, tokens: Amount) -> Work:
+        """Return the work of training as the recipe trains, on rows of so many tokens."""
+        given = self.recipe.train
+        return self._steps(tokens * given.epochs, given.batch_tokens)
 
     def _steps(self, tokens: Amount, batch_tokens: int) -> Work:
         steps = tokens / batch_tokens
@@ -88,7 +93,7 @@ class StageWork:
         fitted = self.fitted_tokens
         squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
         cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
-        once, products = self._through(fitted), Work(2 * squares * fitted)
+        once, products = self.through(fitted), Work(2 * squares * fitted)
         return {
             "fit_eigenbasis": once * passes["fit_eigenbasis"] + products + Work(25 * cubes),
             "fit_factors": once * passes["fit_factors"] + products,
@@ -108,7 +113,7 @@ class StageWork:
             dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3
             return dual * query_groups(self.recipe)
         tracked = sum(size.d_out * size.d_in for size in sizes)
-        return self._through(tokens) + Work(2 * tracked * tokens * query_groups(self.recipe))
+        return self.through(tokens) + Work(2 * tracked * tokens * query_groups(self.recipe))
 
     def passing(self, kind: str) -> Work:
         """Return the work of one forward pass over what some rule wants to know this of."""
@@ -130,8 +135,8 @@ class StageWork:
             return Work()
         return self._drawn(how, volume.rows + volume.reserve_rows + volume.questions)
 
-    def _through(self, tokens: Amount) -> Work:
-        """Forward, and back to the activations."""
+    def through(self, tokens: Amount) -> Work:
+        """Return the work of going forward, and back to the activations."""
         passes = math.ceil(tokens / self.batch)
         forward = self.shape.forward(tokens, self.length, passes)
         return forward + self.shape.backward(tokens, self.length, passes, of_weights=False)

@@ -32,9 +32,15 @@ Method = Literal[
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
+Seed = Annotated[int, Field(ge=0)]
+"""Number of one of several trainings on the same rows."""
+
 
 class Variant(Params):
-    """Influence that differs from the recipe's own in what is given here; for sweeps."""
+    """Influence that differs from the recipe's own in what is given here; for sweeps.
+
+    Where several models score, a row's score is the mean of theirs.
+    """
 
     modules: ModuleChoice | None = None
     curvature: Literal["ekfac", "kfac", "diagonal", "identity"] | None = None
@@ -42,6 +48,8 @@ class Variant(Params):
     draws: Count | None = None
     sequences: Count | None = None
     damping: Annotated[float, Field(gt=0)] | None = None
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = None  # trainings; 0 is the recipe's own
+    after: Annotated[tuple[Fraction, ...], Field(min_length=1)] | None = None  # of training; by default all
 
 
 def _usual() -> dict[Design, Count]:
@@ -64,6 +72,7 @@ class ValidityParams(Params):
     refine_iterations: Count = 8
     left_out: tuple[Fraction, ...] = ()  # of the rows: the most helpful, the least helpful, or random ones
     planted: Fraction | None = None  # of the rows that are spoilt in each way, to be found again
+    tail_patch: Count | None = None  # rows of each method that one more step is taken on, for each query
 
     @model_validator(mode="after")
     def _names_differ(self) -> "ValidityParams":

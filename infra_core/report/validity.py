@@ -4,13 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra_core.evaluation.statistics import Interval
 from infra_core.report.figures import Figures, Place
+from infra_core.report.interventions import (
+    left_out_section,
+    patched_section,
+    planted_section,
+    told_apart,
+)
 from infra_core.report.markdown import code, table
+from infra_core.validity.agreement import FIRST, Agreement
 from infra_core.validity.curves import LeftOut
-from infra_core.validity.detection import CLEAN, Detection
+from infra_core.validity.detection import Detection
 from infra_core.validity.judging import Verdict
 from infra_core.validity.lds import Correlations
+from infra_core.validity.tail_patch import Patched
 
 CEILING = "ceiling"
 
@@ -35,8 +42,12 @@ class ValidityInputs:
         Of the corpus that subsets are drawn from.
     queries
         By group.
+    alike
+        How alike other methods order rows as the first does.
     left_out
         What leaving rows out does; empty if none were.
+    patched
+        What one more step on a method's rows does; empty if none was taken.
     found_rows
         By method: how well it finds each kind of planted row; empty if none were planted.
     found_spans
@@ -49,7 +60,9 @@ class ValidityInputs:
     costs: Mapping[str, Cost]
     rows: int
     queries: Mapping[str, int]
+    alike: Sequence[Agreement]
     left_out: Sequence[LeftOut]
+    patched: Sequence[Patched]
     found_rows: Mapping[str, Sequence[Detection]]
     found_spans: Detection | None
     versions: Mapping[str, str]
@@ -62,8 +75,10 @@ def build(inputs: ValidityInputs) -> tuple[str, dict[str, Any]]:
         ("Single queries", _single(inputs, figures)),
         ("Groups of queries", _groups(inputs, figures)),
         ("Accuracy", _accuracy(inputs, figures)),
-        ("Rows left out", _left_out(inputs, figures)),
-        ("Planted rows", _planted(inputs, figures)),
+        ("How alike scores are", _alike(inputs, figures)),
+        ("Rows left out", left_out_section(inputs.left_out, figures)),
+        ("One more step", patched_section(inputs.patched, figures)),
+        ("Planted rows", planted_section(inputs.found_rows, inputs.found_spans, figures)),
         ("What it cost", _costs(inputs, figures)),
         ("How to read it", _READING),
     ]
@@ -143,7 +158,7 @@ def _single(inputs: ValidityInputs, figures: Figures) -> list[str]:
         rows.append([
             code(method),
             figures.interval("lds difference", gain, place, "correlation"),
-            _told(gain),
+            told_apart(gain),
         ])
     if rows:
         lines += table([f"against, {first.design}", f"{ours} is better by", ""], rows)
@@ -179,61 +194,28 @@ def _accuracy(inputs: ValidityInputs, figures: Figures) -> list[str]:
     return lines
 
 
-def _left_out(inputs: ValidityInputs, figures: Figures) -> list[str]:
-    if not inputs.left_out:
+def _alike(inputs: ValidityInputs, figures: Figures) -> list[str]:
+    if not inputs.alike:
         return []
+    groups = list(inputs.queries)
+    found = {(each.method, each.group): each for each in inputs.alike}
     rows = []
-    for each in inputs.left_out:
-        where = f"without the {each.side} {100 * each.fraction:g} %"
-        place = Place(group=each.group, reason=where, against="random")
-        gain = figures.interval("left out", each.gain.interval, place, "nats")
-        rows.append([where, code(each.group), gain, _told(each.gain.interval)])
+    for method in dict.fromkeys(each.method for each in inputs.alike):
+        cells = [code(method)]
+        for group in groups:
+            each = found[method, group]
+            place = Place(group=group, method=method, against=each.against)
+            cells.append(_shown(figures, "rank agreement", each.rank, place))
+            cells.append(figures.plain("first in common", each.in_common, place, "fraction"))
+        rows.append(cells)
+    first = f"{FIRST:.0%}"
     told = (
-        "Log-likelihood of a query after training without the rows that the recipe's own scores put first or "
-        "last, less that after training without as many random ones; intervals are over queries and seeds."
+        f"How alike a method orders rows as {code(inputs.alike[0].against)} does: rank correlation of the "
+        f"scores of rows, resampled over rows, and how many of the first {first} both have in common, which "
+        f"would be {first} by chance."
     )
-    return [told, "", *table(["trained", "queries", "nats a query", "than random"], rows, left=2)]
-
-
-def _planted(inputs: ValidityInputs, figures: Figures) -> list[str]:
-    if not inputs.found_rows:
-        return []
-    first = next(iter(inputs.found_rows.values()))
-    kinds = [f"{each.kind} ({each.auc.n})" + _among(each) for each in first]
-    rows = [
-        [code(method), *(_auc(figures, each, method) for each in found)]
-        for method, found in inputs.found_rows.items()
-    ]
-    lines = [_PLANTED, "", *table(["method", *kinds], rows)]
-    if inputs.found_spans is not None:
-        spans = inputs.found_spans
-        told = _auc(figures, spans, None)
-        average = figures.plain("average precision", spans.precision, Place(reason=spans.kind), "correlation")
-        chance = figures.plain("by chance", spans.chance, Place(reason=spans.kind), "correlation")
-        lines += [
-            f"Lines of noise inside good traces ({spans.auc.n}) against all other lines, by the influence of "
-            f"a token in the recipe's own scores: {told}; average precision {average}, by chance {chance}.",
-            "",
-        ]
-    return lines
-
-
-_PLANTED = (
-    "The chance that a planted row stands below a clean one of its domain, near-duplicates of queries above "
-    "it; 0.5 is none. Scores are those of a model that was trained on them. How each kind is made is in "
-    "docs/validity.md."
-)
-
-
-def _among(found: Detection) -> str:
-    return "" if found.against == CLEAN else f" against {found.against}"
-
-
-def _auc(figures: Figures, found: Detection, method: str | None) -> str:
-    place = Place(reason=found.kind, method=method, against=None if found.against == CLEAN else found.against)
-    if method is not None:
-        figures.plain("average precision", found.precision, place, "correlation")
-    return figures.interval("auc", found.auc, place, "correlation")
+    header = ["method", *(name for group in groups for name in (code(group), "first in common"))]
+    return [told, "", *table(header, rows)]
 
 
 def _costs(inputs: ValidityInputs, figures: Figures) -> list[str]:
@@ -280,9 +262,3 @@ def _shown(figures: Figures, metric: str, found: Correlations, place: Place) -> 
 
 def _share(found: Correlations, ceiling: Correlations) -> str:
     return f"{found.value / ceiling.value:.2f}" if ceiling.value > 0 else "no share"
-
-
-def _told(gain: Interval) -> str:
-    if gain.low > 0:
-        return "better"
-    return "worse" if gain.high < 0 else "cannot tell"

@@ -85,12 +85,12 @@ class Bank:
         seed
             Of the resampling.
         """
-        return self._correlate(self.members @ scores, self.outcomes.mean(axis=1), seed)
+        return correlate(self.members @ scores, self.outcomes.mean(axis=1), seed, self.outcomes.shape[1])
 
     def judge_group(self, group: str, scores: Scores, seed: int) -> Correlations:
         """Return how well scores predict the mean outcome of a group of queries, which curation acts on."""
         predicted = self.members @ scores[:, self._in(group)].mean(axis=1, keepdims=True)
-        return self._correlate(predicted, self.of_group(group).mean(axis=1), seed)
+        return correlate(predicted, self.of_group(group).mean(axis=1), seed, self.outcomes.shape[1])
 
     def ceiling(self, seed: int, group: str | None = None) -> Correlations:
         """Return how well half of the training seeds predict the other half: what luck of training leaves.
@@ -101,7 +101,7 @@ class Bank:
         outcomes = self.outcomes
         if group is not None:
             outcomes = self.of_group(group)
-        found = [self._correlate(one, other, seed) for one, other in _halves(outcomes)]
+        found = [correlate(one, other, seed) for one, other in _halves(outcomes)]
         return Correlations(
             float(np.mean([each.value for each in found])),
             np.mean([each.draws for each in found], axis=0),
@@ -116,18 +116,27 @@ class Bank:
     def _in(self, group: str) -> list[int]:
         return [place for place, name in enumerate(self.groups) if name == group]
 
-    def _correlate(self, predicted: np.ndarray, actual: np.ndarray, seed: int) -> Correlations:
-        """Correlate subsets × queries with subsets × queries."""
-        subsets, queries = actual.shape
-        times = generator(seed, "subsets").multinomial(subsets, np.full(subsets, 1 / subsets), size=RESAMPLES)
-        drawn = generator(seed, "queries").multinomial(queries, np.full(queries, 1 / queries), size=RESAMPLES)
-        # Ranks are taken once and resampled; ranking each resample anew changes little and costs much.
-        ranks = rankdata(_rounded(predicted), axis=0), rankdata(actual, axis=0)
-        [whole] = _weighted(*ranks, np.ones((1, subsets)))
-        resampled = _weighted(*ranks, times)
-        return Correlations(
-            float(whole.mean()), (resampled * drawn).sum(axis=1) / queries, subsets, self.outcomes.shape[1]
-        )
+
+def correlate(predicted: np.ndarray, actual: np.ndarray, seed: int, trained: int = 1) -> Correlations:
+    """Correlate the columns of two tables in rank, and on average; both are drawn from to see how sure it is.
+
+    Parameters
+    ----------
+    predicted, actual
+        Subsets × queries.
+    seed
+        Of the resampling.
+    trained
+        Training seeds behind what is actual.
+    """
+    subsets, queries = actual.shape
+    times = generator(seed, "subsets").multinomial(subsets, np.full(subsets, 1 / subsets), size=RESAMPLES)
+    drawn = generator(seed, "queries").multinomial(queries, np.full(queries, 1 / queries), size=RESAMPLES)
+    # Ranks are taken once and resampled; ranking each resample anew changes little and costs much.
+    ranks = rankdata(_rounded(predicted), axis=0), rankdata(actual, axis=0)
+    [whole] = _weighted(*ranks, np.ones((1, subsets)))
+    resampled = _weighted(*ranks, times)
+    return Correlations(float(whole.mean()), (resampled * drawn).sum(axis=1) / queries, subsets, trained)
 
 
 def _rounded(predicted: np.ndarray) -> np.ndarray:

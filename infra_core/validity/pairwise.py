@@ -67,11 +67,22 @@ def each_direction(
     batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[Preconditioned]:
     """Yield the directions of queries, each a group of its own, as many at a time as may be held."""
-    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    width = max(1, DIRECTIONS_BYTES // weights)
-    for start in range(0, len(queries), width):
-        asked = {str(place): [query] for place, query in enumerate(queries[start : start + width])}
+    for asked in in_portions(model, queries):
         yield precondition_queries(model, factors, asked, params, batch_tokens=batch_tokens)
+
+
+def in_portions(
+    model: nn.Module, queries: Sequence[TokenizedExample]
+) -> Iterator[dict[str, Sequence[TokenizedExample]]]:
+    """Yield queries, each a group of its own, as many at a time as directions of may be held."""
+    width = directions_at_once(sum(weight.numel() * weight.element_size() for weight in model.parameters()))
+    for start in range(0, len(queries), width):
+        yield {str(place): [query] for place, query in enumerate(queries[start : start + width])}
+
+
+def directions_at_once(weights: int) -> int:
+    """Return of how many queries directions are held at once beside a model of so many bytes."""
+    return max(1, DIRECTIONS_BYTES // weights)
 
 
 def influence_along(

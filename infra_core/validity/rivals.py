@@ -5,6 +5,7 @@ More is always taken to be better: a higher score says that a row raises the que
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import bm25s
 import numpy as np
@@ -20,8 +21,8 @@ from infra_core.lm.embedding import embed
 from infra_core.recipe.validity import Method, Variant
 from infra_core.seeds import generator
 from infra_core.validity.contest import Contest
-from infra_core.validity.pairwise import influence_along, pairwise_influence
-from infra_core.validity.trajectory import PLAIN, gradient_cosines, less, tracin
+from infra_core.validity.pairwise import in_portions, influence_along, pairwise_influence
+from infra_core.validity.trajectory import PLAIN, gradient_cosines, less, scoring_models, tracin
 
 WORD = re.compile(r"[a-z0-9]+")
 
@@ -46,11 +47,11 @@ def _refined(contest: Contest) -> np.ndarray:
     factors = fit_factors(contest.model, contest.examples, params, batch_tokens=contest.batch_tokens)
     chosen = generator(contest.seed, "refine").permutation(len(contest.examples))
     columns = []
-    for query in contest.queries:  # one direction at a time: those of all would not fit beside a large model
+    for asked in in_portions(contest.model, contest.queries):
         refined = refine_queries(
             contest.model,
             factors,
-            {"query": [query]},
+            asked,
             [contest.examples[place] for place in chosen[: contest.refine_rows]],
             contest.scores,
             iterations=contest.refine_iterations,
@@ -128,4 +129,8 @@ METHODS: dict[Method, Callable[[Contest], np.ndarray]] = {
 
 def varied(contest: Contest, variant: Variant) -> np.ndarray:
     """Return the scores, rows × queries, of influence that differs from the recipe's own as told."""
-    return _influence(contest, **variant.model_dump(exclude_none=True))
+    changes = variant.model_dump(exclude_none=True, exclude={"seeds", "after"})
+    found = [
+        _influence(replace(contest, model=model), **changes) for model in scoring_models(contest, variant)
+    ]
+    return np.mean(found, axis=0)

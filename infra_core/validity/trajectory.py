@@ -1,9 +1,10 @@
-"""Rivals that look at training on its way: gradients at several states of it, weighed by learning rate."""
+"""Training looked at on its way: rivals that weigh gradients at several states of it, models that score."""
 
 import copy
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
 from infra_core.influence import IdentityFactors, ScoreParams
 from infra_core.influence.blocks import Block, choose_blocks
+from infra_core.recipe import TrainParams, Variant
+from infra_core.seeds import derive_seed
 from infra_core.training.place import Place
 from infra_core.training.plan import plan_steps
 from infra_core.training.sft import train, trainable
@@ -27,8 +30,8 @@ from infra_core.training.states import States
 from infra_core.validity.contest import Contest
 from infra_core.validity.pairwise import Change, each_direction, gradient_products
 
-STATES = 3
-"""How many states of training are looked at, at equal distances."""
+AFTER = (0.25, 0.5, 0.75)
+"""Shares of its optimiser steps after which rivals look at training."""
 
 PLAIN = ScoreParams(token_rule="position")  # of identity curvature, which has no damping
 
@@ -117,23 +120,64 @@ def _updates(adam: Adam, blocks: Mapping[str, Block]) -> Change:
 
 
 def _states(contest: Contest) -> Iterator[tuple[PreTrainedModel, float, Adam]]:
-    """Train the base again and yield what it was on the way: the model, the learning rate, the optimiser.
+    """Train the base again and yield what it was on the way: the model, the learning rate, the optimiser."""
+    with _trained_again(contest, contest.train, AFTER) as (model, states):
+        for state in states:
+            _return_to(model, state)
+            logged = json.loads((state / "trainer_state.json").read_text())["log_history"]
+            rate = next(entry["learning_rate"] for entry in reversed(logged) if "learning_rate" in entry)
+            yield model, float(rate), _adam(model, state)
+
+
+def scoring_models(contest: Contest, variant: Variant) -> Iterator[PreTrainedModel]:
+    """Yield the models that score for a variant: of each of its trainings, after each of its shares of it.
+
+    A model is good until the next is asked for. Only what is not at hand is trained.
+
+    Raises
+    ------
+    RequestError
+        If training is too short for a share of it.
+    """
+    shares = variant.after or (1.0,)
+    on_the_way = sorted({share for share in shares if share < 1})
+    for number in variant.seeds or (0,):
+        if number == 0 and 1.0 in shares:
+            yield contest.model
+        if number == 0 and not on_the_way:
+            continue
+        seed = derive_seed(contest.train.seed, "again", number) if number else contest.train.seed
+        again = contest.train.model_copy(update={"seed": seed})
+        with _trained_again(contest, again, on_the_way) as (model, states):
+            if number and 1.0 in shares:
+                yield model
+            if on_the_way and not states:
+                raise RequestError("training is one optimiser step, with nothing on its way; give no `after`")
+            for state in states:
+                _return_to(model, state)
+                yield model
+
+
+@contextmanager
+def _trained_again(
+    contest: Contest, params: TrainParams, shares: Sequence[float]
+) -> Iterator[tuple[PreTrainedModel, list[Path]]]:
+    """Train the base again; give the model, and states that it was in after shares of its steps.
 
     Raises
     ------
     RequestError
         If adapters train: what is remembered is then of them.
     """
-    if contest.train.lora is not None:
+    if params.lora is not None:
         raise RequestError(
-            "tracin and less look at weights, and train.lora trains adapters; leave both out of "
-            "validity.methods"
+            "tracin, less and variants of other models look at weights, and train.lora trains adapters; "
+            "leave them out of validity.methods and validity.variants"
         )
     model = copy.deepcopy(contest.base)
-    rows = trainable(contest.examples, contest.train.max_tokens)
-    lengths = [len(row) for row in rows]
-    steps = len(plan_steps(lengths, contest.train.batch_tokens, contest.train.epochs, contest.train.seed))
-    wanted, seen = {max(1, steps * part // (STATES + 1)) for part in range(1, STATES + 1)}, 0
+    rows = trainable(contest.examples, params.max_tokens)
+    steps = len(plan_steps([len(row) for row in rows], params.batch_tokens, params.epochs, params.seed))
+    wanted, seen = {max(1, int(steps * share)) for share in shares}, 0
 
     def is_wanted() -> bool:
         nonlocal seen
@@ -148,13 +192,13 @@ def _states(contest: Contest) -> Iterator[tuple[PreTrainedModel, float, Adam]]:
 
         on_the_way = States(folder / "states", on_save=keep, every_seconds=0.0, may_save=is_wanted)
         place = Place(device=str(model.device), micro_batch_tokens=contest.batch_tokens)
-        train(model, contest.examples, contest.train, on_the_way, place=place)
-        for kept in sorted(folder.glob("kept-*")):
-            for file in sorted(kept.glob("*.safetensors")):
-                model.load_state_dict(load_file(file), strict=False)  # a tied head is not in the file
-            logged = json.loads((kept / "trainer_state.json").read_text())["log_history"]
-            rate = next(entry["learning_rate"] for entry in reversed(logged) if "learning_rate" in entry)
-            yield model, float(rate), _adam(model, kept)
+        train(model, contest.examples, params, on_the_way, place=place)
+        yield model, sorted(folder.glob("kept-*"))
+
+
+def _return_to(model: PreTrainedModel, state: Path) -> None:
+    for file in sorted(state.glob("*.safetensors")):
+        model.load_state_dict(load_file(file), strict=False)  # a tied head is not in the file
 
 
 def _adam(model: PreTrainedModel, state: Path) -> Adam:

@@ -62,3 +62,12 @@ def test_a_run_is_told_how_much_factors_may_take(tmp_path):
     two = as_planned(given, replace(ctx, workers=2))  # who share the memory of this machine
     assert two.factor_bytes < ctx.factor_bytes / 2
     assert two.micro_batch_tokens == ctx.micro_batch_tokens
+
+
+def test_a_plan_of_a_validation_counts_queries_and_retrainings_in_place_of_arms_and_exam():
+    planned = plan_recipe(Recipe.load(RECIPES / "tiny.yaml"), "80GB", to_validate=True)
+    assert planned.volume.queries == 180
+    stages = {stage.stage: stage for stage in planned.stages}
+    assert {"retrain", "rivals"} <= set(stages)
+    assert "evaluate" not in stages
+    assert stages["retrain"].seconds > 50 * stages["score"].seconds

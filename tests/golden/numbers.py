@@ -35,7 +35,7 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
     how = AttemptParams(draws=1, temperature=0.0, max_new_tokens=8)
     tried = attempt(ctx, checkpoint=found.base, corpus=found.data.reserve, params=AttemptRun.of(given, how))
     asked = ValidityParams(
-        subsets={"random": 2}, methods=("ekfac_mlp", "bm25"), left_out=(0.5,), planted=0.05
+        subsets={"random": 2}, methods=("ekfac_mlp", "bm25"), left_out=(0.5,), planted=0.05, tail_patch=2
     )
     return [*known.values(), tried, publish_arm(given, ctx, "flip"), validated(given, asked, ctx)]
 

@@ -6,6 +6,7 @@ import pytest
 
 from infra_core.errors import DataError
 from infra_core.report.validity import Cost, ValidityInputs, build
+from infra_core.validity.agreement import agreements
 from infra_core.validity.designs import SUBSETS
 from infra_core.validity.judging import CONTRAST, OUTCOMES, SCORE_TABLE, judge
 
@@ -74,7 +75,8 @@ def test_a_row_without_a_score_is_named():
 
 
 def test_every_correlation_on_the_page_is_in_the_numbers_with_interval_n_and_seeds():
-    verdicts = judge(*tables(), seed=3)
+    outcomes, drawn, scores = tables()
+    verdicts = judge(outcomes, drawn, scores, seed=3)
     costs = {method: Cost(1.25, 3 * 2**20) for method in verdicts[0].by_query}
     inputs = ValidityInputs(
         "toy",
@@ -83,6 +85,8 @@ def test_every_correlation_on_the_page_is_in_the_numbers_with_interval_n_and_see
         costs,
         len(ROWS),
         {"math/correct": 2, "code/correct": 1},
+        agreements(scores, [group for _, group in QUERIES], 3),
+        [],
         [],
         {},
         None,
@@ -99,4 +103,6 @@ def test_every_correlation_on_the_page_is_in_the_numbers_with_interval_n_and_see
     assert figures["lds difference/against=blind/design=random/method=true"]["low"] > 0
     assert page.count("better") >= 2  # than the blind one and the contrary one
     assert {"lds ceiling/design=band", "seconds/method=true", "peak memory/method=true"} <= set(figures)
+    agreed = figures["rank agreement/group=code/correct/against=true/method=contrary"]
+    assert (agreed["value"], agreed["n"]) == (pytest.approx(-1), len(ROWS))
     assert build(inputs) == (page, numbers)

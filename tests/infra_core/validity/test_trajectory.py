@@ -13,10 +13,12 @@ from infra_core.errors import RequestError
 from infra_core.influence import FactorParams, ScoreParams
 from infra_core.influence.blocks import choose_blocks
 from infra_core.lm.load import build_scratch
+from infra_core.recipe import Variant
 from infra_core.training.sft import train
 from infra_core.training.states import States
 from infra_core.validity.contest import Contest
-from infra_core.validity.trajectory import Adam, _states, less, tracin
+from infra_core.validity.rivals import varied
+from infra_core.validity.trajectory import Adam, _states, less, scoring_models, tracin
 from tests.infra_core.training.toy import ADAPTERS, PARAMS, SHAPE, rows
 from tests.oracles.loop import loss_gradients
 
@@ -100,3 +102,41 @@ def test_less_is_bounded_by_the_learning_rates_and_asks_which_query(contest):
 def test_adapters_are_refused(contest):
     with pytest.raises(RequestError, match=r"train\.lora trains adapters"):
         tracin(replace(contest, train=ADAPTERS))
+
+
+def weights(model):
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def test_models_on_the_way_of_training_are_those_that_it_went_through(contest, tmp_path):
+    kept = {}
+
+    def keep(step, folder):
+        kept[step] = weights(model)
+        shutil.rmtree(folder)
+
+    model = copy.deepcopy(contest.base)
+    steps = train(model, EXAMPLES, PARAMS, States(tmp_path, on_save=keep, every_seconds=0.0)).height
+    halfway = Variant(after=(0.5, 1.0))
+    found = [weights(each) for each in scoring_models(replace(contest, model=model), halfway)]
+    # Batches are cut otherwise, so it is the same but for rounding; a step further is 3e-3 off.
+    torch.testing.assert_close(found, [weights(model), kept[steps // 2]], rtol=0, atol=1e-5)
+
+
+def test_models_of_other_seeds_are_other_models_and_the_recipes_own_is_not_trained_again(contest):
+    own, *others = (weights(each) for each in scoring_models(contest, Variant(seeds=(0, 1, 2))))
+    torch.testing.assert_close(own, weights(contest.model), rtol=0, atol=0)
+    assert not any(torch.allclose(each, own) for each in others)
+    assert not torch.allclose(*others)
+
+
+def test_the_score_of_several_models_is_the_mean_of_theirs(contest):
+    both, one, other = (varied(contest, Variant(seeds=seeds)) for seeds in ((1, 2), (1,), (2,)))
+    assert both == pytest.approx((one + other) / 2, rel=1e-5)
+    assert not np.allclose(one, other, rtol=0.05)
+
+
+def test_training_of_one_step_has_no_models_on_its_way(contest):
+    short = contest.train.model_copy(update={"epochs": 1.0, "batch_tokens": 10_000})
+    with pytest.raises(RequestError, match="one optimiser step"):
+        list(scoring_models(replace(contest, train=short), Variant(after=(0.5,))))
