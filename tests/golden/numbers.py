@@ -24,7 +24,7 @@ DIGITS = 2  # significant ones that are held: other processors sum in another or
 
 
 def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
-    """Build what the shrunk run does not ask for: evidence of other arms, attempts, gradients, a publication."""
+    """Build what the shrunk run does not ask for: evidence of more arms, attempts, a published mixture …"""
     given = Recipe.load(recipe)
     arms = {
         "mid": Perplexity(kind="perplexity", keep="mid", like="flip"),
