@@ -132,11 +132,13 @@ class Recipe(Params):
 
     @model_validator(mode="after")
     def _adapters_are_there(self) -> "Recipe":
-        if names_adapters(self.factors.modules) and self.train.lora is None:
-            raise ValueError(
-                f"factors.modules is {self.factors.modules!r}, adapters, but none train; give train.lora "
-                "or name modules of the model"
-            )
+        varied = self.robustness and self.robustness.modules
+        for field, modules in (("factors", self.factors.modules), ("robustness", varied)):
+            if modules is not None and names_adapters(modules) and self.train.lora is None:
+                raise ValueError(
+                    f"{field}.modules is {modules!r}, adapters, but none train; give train.lora or name "
+                    "modules of the model"
+                )
         return self
 
     @model_validator(mode="before")
