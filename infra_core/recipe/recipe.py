@@ -132,7 +132,7 @@ class Recipe(Params):
 
     @model_validator(mode="after")
     def _adapters_are_there(self) -> "Recipe":
-        varied = self.robustness and self.robustness.modules
+        varied = None if self.robustness is None else self.robustness.modules
         for field, modules in (("factors", self.factors.modules), ("robustness", varied)):
             if modules is not None and names_adapters(modules) and self.train.lora is None:
                 raise ValueError(
