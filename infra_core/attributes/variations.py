@@ -9,6 +9,7 @@ from infra_core.attributes.steps import BEHAVIOUR
 from infra_core.attributes.tokens import CLASS
 
 BAND = "band"
+OWN = "own"
 ATTRIBUTES = (BAND, BEHAVIOUR, CLASS)
 
 VARIED = {
@@ -29,10 +30,13 @@ Tables = Mapping[str, pl.DataFrame]
 
 
 def compared(own: Tables, varied: Mapping[str, Tables]) -> pl.DataFrame:
-    """Compare tables under each variation with the recipe's own, in the order of these; schema VARIED."""
+    """Lay tables under each variation beside the recipe's own, a variation called `OWN`; schema VARIED.
+
+    Rows stand in the order of the own ones. Without variations there is nothing to compare.
+    """
     keys = ["group", "domain", "label"]
     frames = [pl.DataFrame(schema=VARIED)]
-    for variation, tables in varied.items():
+    for variation, tables in ({OWN: own} | dict(varied) if varied else {}).items():
         for attribute, found in tables.items():
             ours = _labelled(own[attribute], attribute).select(*keys, own_low="low", own_high="high")
             both = ours.join(_labelled(found, attribute), on=keys, maintain_order="left", nulls_equal=True)

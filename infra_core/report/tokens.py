@@ -51,7 +51,8 @@ def tokens(inputs: ReportInputs, figures: Figures) -> list[str]:
             *other,
         ]
         lines += [f"On {code(str(group))}:", "", *table(header, rows, left=2)]
-    lines += [line for one in (*_rules(inputs, figures), *_turned(inputs)) for line in (one, "")]
+    said = [f"- {one}" for one in (*_rules(inputs, figures), *_turned(inputs))]
+    lines += [*said, ""] if said else []
     return lines + (_words(inputs, figures) if inputs.words.height else [])
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import polars as pl
 
-from infra_core.attributes.variations import ATTRIBUTES, BAND
+from infra_core.attributes.variations import ATTRIBUTES, BAND, OWN
 from infra_core.report.figures import Figures, Place
 from infra_core.report.influence import mean
 from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code, table
 
 TOLD = (
-    "The tables above again, with influence of other modules, of a model of another training seed, or of "
-    "gradients that are divided by the tokens of their row or made as long as each other; the latter two are "
-    "scaled so that an average row counts as before. A mean in bold has another sign than under the recipe's "
-    "own scores, and both are clear of zero."
+    "The tables above again: the recipe's own means, and those with influence of other modules, of a model of "
+    "another training seed, or of gradients that are divided by the tokens of their row or made as long as "
+    "each other; the latter two are scaled so that an average row counts as before. A mean in bold has another "
+    "sign than the recipe's own, and both are clear of zero."
 )
 NAMES = {"band": "difficulty", "behaviour": "behaviour", "token_class": "class of tokens"}
 
@@ -31,7 +31,8 @@ def variations(inputs: ReportInputs, figures: Figures) -> list[str]:
             header = ["queries", "domain", NAMES[attribute], *map(code, names)]
             unit = "an example" if attribute == BAND else "a token"
             lines += [f"By {NAMES[attribute]}, in nats {unit}:", "", *table(header, rows, left=3)]
-    for (name,), found in inputs.variations.group_by("variation", maintain_order=True):
+    varied = inputs.variations.filter(pl.col("variation") != OWN)
+    for (name,), found in varied.group_by("variation", maintain_order=True):
         place = Place(variation=str(name))
         turned = figures.count("means that change sign", int(found["turned"].sum()), place)
         of = figures.count("means compared", found.height, place)

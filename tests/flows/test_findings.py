@@ -19,7 +19,7 @@ ASKED = {
     "compare_rules": True,
     "robustness": {"modules": "all", "train_seed": 1, "gradients": ["per_token", "unit_norm"]},
 }
-VARIATIONS = {"modules all", "training seed 1", "per token", "unit norm"}
+VARIATIONS = {"own", "modules all", "training seed 1", "per token", "unit norm"}
 
 
 def test_every_token_of_a_response_is_of_one_word(finished):

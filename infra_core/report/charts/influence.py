@@ -60,7 +60,7 @@ def _short(value: float) -> str:
 
 
 STRATA = {
-    f"influence {unit} by {attribute}": f"nats {unit}, fifths of {attribute}"
+    f"influence {unit} by {attribute}": f"nats {unit}, by {attribute}"
     for attribute in (LENGTH, PERPLEXITY)
     for unit in ("a token", "an example")
 }

@@ -139,7 +139,7 @@ def attributes():
     rows["variations"] = [
         (attribute, group, "math", label, variation, value, value - 0.05, value + 0.05, 9, value < 0)
         for attribute, label in (("band", "easy"), ("behaviour", "plan"), ("token_class", "operator"))
-        for variation, value in (("modules all", 0.3), ("unit norm", -0.2))
+        for variation, value in (("own", 0.25), ("modules all", 0.3), ("unit norm", -0.2))
     ]
     schemas = {
         "tokens": TOKENS, "other_tokens": TOKENS, "agreement_of_rules": AGREEMENT, "words": TOP_WORDS,
