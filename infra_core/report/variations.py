@@ -13,9 +13,9 @@ from infra_core.report.markdown import code, table
 
 TOLD = (
     "The tables above again: the recipe's own means, and those with influence of other modules, of a model "
-    "of another training seed, or of gradients that are divided by the tokens of their row or as long as "
-    "each other; the latter two are scaled so that an average row counts as before. A mean in bold has "
-    "another sign than the recipe's own, and both are clear of zero."
+    "of another training seed, or of gradients that are divided by the tokens of their row, or all of one "
+    "length; the latter two are scaled so that an average row counts as before. A mean in bold has another "
+    "sign than the recipe's own, and both are clear of zero."
 )
 NAMES = {"band": "difficulty", "behaviour": "behaviour", "token_class": "class of tokens"}
 
