@@ -61,7 +61,7 @@ def means_by(
     parts
         Sums of `influence`, `tokens` and `count` by `sum_columns`, part by part.
     seed, name
-        Of the resampling; each label draws its own numbers.
+        Of the resampling; problems of a domain are drawn for all labels at once.
     resamples
         Bootstrap samples.
 
@@ -77,13 +77,15 @@ def means_by(
     sums = pl.concat(frames).group_by(columns).agg(pl.col("influence", "tokens", count).sum()).sort(columns)
     rows = []
     for (group, domain), here in sums.group_by("group", "domain", maintain_order=True):
-        everything = _by_place(here, "all")
-        for (value,), own in here.group_by(label, maintain_order=True):
-            table = everything.join(_by_place(own, "own"), on="problem", how="left").fill_null(0.0)
-            draw = generator(seed, name, str(group), str(domain), str(value))
-            drawn = resampled(table.drop("problem").to_numpy(), draw, resamples)
-            problems = own["problem"].n_unique()
-            tokens = int(own["tokens"].sum())
+        labelled = list(here.group_by(label, maintain_order=True))
+        table = _by_place(here, "all")
+        for (value,), own in labelled:
+            table = table.join(_by_place(own, f"{value}"), on="problem", how="left", maintain_order="left")
+        draw = generator(seed, name, str(group), str(domain))
+        drawn = resampled(table.drop("problem").fill_null(0.0).to_numpy(), draw, resamples)
+        everything, *by_label = np.split(drawn, 1 + len(labelled), axis=1)
+        for ((value,), own), sums_of in zip(labelled, by_label, strict=True):
+            problems, tokens = own["problem"].n_unique(), int(own["tokens"].sum())
             rows.append((
                 group,
                 domain,
@@ -92,7 +94,11 @@ def means_by(
                 problems,
                 tokens,
                 tokens / int(here["tokens"].sum()),
-                *(number for mean in _means(drawn) for number in _with_interval(mean, problems)),
+                *(
+                    number
+                    for mean in _means(everything, sums_of)
+                    for number in _with_interval(mean, problems)
+                ),
             ))
     return pl.DataFrame(rows, schema=schema, orient="row").sort("group", "domain", label)
 
@@ -119,9 +125,13 @@ def _by_place(sums: pl.DataFrame, whose: str) -> pl.DataFrame:
     )
 
 
-def _means(drawn: Float[np.ndarray, "draws columns"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label's influence a token, and that beyond place, each [draws], from column sums."""
-    all_influence, all_tokens, influence, tokens = np.split(drawn, 4, axis=1)
+def _means(
+    everything: Float[np.ndarray, "draws columns"], own: Float[np.ndarray, "draws columns"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a label's influence a token, and that beyond place, each [draws], from column sums."""
+    (all_influence, all_tokens), (influence, tokens) = (
+        np.split(each, 2, axis=1) for each in (everything, own)
+    )
     total = tokens.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.where(tokens > 0, tokens * all_influence / all_tokens, 0.0)
