@@ -1,11 +1,13 @@
 """What a report of a real corpus takes: ``python -m benchmarks.report FOLDER [ROWS [TOKENS]]``.
 
 A store of made-up artifacts, 17,000 rows of a thousand tokens and three query groups unless told
-otherwise, is laid out in FOLDER; then `behaviours` and `report` run on it as they would in a flow. Prints
-seconds and the peak of memory, and where the page is.
+otherwise, is laid out in FOLDER; then `behaviours`, `token_classes` and `report` run on it as they would in a
+flow. Prints seconds and the peak of memory, where the page is, and when a browser has painted it, if there is
+one: the first time that anything is seen, by Chromium's own clock, from a file on disk.
 """
 
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from playwright.sync_api import sync_playwright
 
 from infra_core.corpus import schema
 from infra_core.corpus.render import spans_of
@@ -28,6 +31,7 @@ from tasks.base import base, pinned
 from tasks.behaviours import BehaviourRun, behaviours
 from tasks.mix import LEFT_ROWS, MIXED
 from tasks.report import ReportRun, report
+from tasks.token_classes import token_classes
 
 RECIPE = Path(__file__).parents[1] / "deployments" / "recipes" / "tiny.yaml"
 GROUPS = ("math/correct", "code/correct", "science/correct")
@@ -42,6 +46,8 @@ SENTENCES = (
     "So the answer is 36.\n",
     "Alternatively, one could add them.\n",
 )
+"""Sentences that behaviours are told by; each row says beside them how it came to numbers of its own."""
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 Table = tuple[str, pl.DataFrame, schema.Schema]
 
 
@@ -55,10 +61,14 @@ def frame(columns: Mapping[str, Any], kind: schema.Schema) -> pl.DataFrame:
 def corpus_part(first: int, rows: int, tokens: int) -> pl.DataFrame:
     """Return rows whose responses have about so many characters, each of which is a token."""
     random = generator(0, "rows", first)
-    texts = [
-        "".join(random.choice(SENTENCES, size=max(1, round(tokens * random.lognormal(-0.1, 0.4) / 27))))
-        for _ in range(rows)
-    ]
+
+    def text() -> str:
+        chosen = random.choice(SENTENCES, size=max(1, round(tokens * random.lognormal(-0.1, 0.4) / 72)))
+        numbers = random.integers(1, 10_000, size=(len(chosen), 2))
+        own = (f"Since $x_{a} = \\frac{{{b}}}{{{a}}}$, so (x) is {b}.\n" for a, b in numbers)
+        return "".join(one for pair in zip(chosen, own, strict=True) for one in pair)
+
+    texts = [text() for _ in range(rows)]
     ids = [f"{number:016x}" for number in range(first, first + rows)]
     domains = [("math", "code", "science")[number % 3] for number in range(rows)]
     told = {"example_id": ids, "domain": domains, "source": domains, "raw_ref": ids, "prompt": ids}
@@ -126,12 +136,17 @@ def found(ctx: RunContext, given: Recipe, rows: int, tokens: int) -> dict[str, A
         response_tokens=pl.col("response").str.len_chars() + 1,
     )
     queries = {"query_id": ["a"], "question_id": ["a"], "task": ["tiny_math_query"], "group": [GROUPS[0]]}
+    lost = {"question_id": whole["example_id"], "nll": generator(0, "losses").random(rows) * tokens}
     tokenizer = base(ctx, params=pinned(given.base.model))
     small = {
         "ratings": (frame(rated.to_dict(), schema.RATINGS), schema.RATINGS),
         "screen": (pl.DataFrame(schema=dict(schema.SCREEN)), schema.SCREEN),
         "queries": (frame(queries, schema.QUERY), schema.QUERY),
         "benchmarks": (whole.clear(), schema.CORPUS),
+        "perplexity": (
+            frame(lost | {"scored_tokens": [tokens] * rows}, schema.LIKELIHOODS),
+            schema.LIKELIHOODS,
+        ),
     }
     tables = {
         name: laid_out(ctx, f"made_{name}", [(f"{name}.parquet", *table)]) for name, table in small.items()
@@ -146,6 +161,21 @@ def mixture(ctx: RunContext, corpus: pl.DataFrame) -> Artifact:
     nothing = pl.DataFrame(schema=dict(schema.LEFT))
     tables = [(MIXED, frame(kept | sizes, schema.MIXTURE), schema.MIXTURE), (LEFT_ROWS, nothing, schema.LEFT)]
     return laid_out(ctx, "made_mix", tables)
+
+
+def first_paint(page: Path) -> float | None:
+    """Return the seconds until a browser shows something of a file; None where there is no Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        return None
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.goto(page.as_uri())
+        opened.wait_for_selector(".token")
+        seconds = opened.evaluate(PAINTED) / 1e3
+        browser.close()
+    return seconds
 
 
 def main(arguments: list[str]) -> None:
@@ -164,15 +194,21 @@ def main(arguments: list[str]) -> None:
     )
     _say("behaviours", began)
     began = time.monotonic()
+    words = token_classes(ctx, corpus=made["corpus"], base=made["checkpoint"])
+    _say("token_classes", began)
+    began = time.monotonic()
     written = report(
         ctx,
-        found=made | {"behaviours": labels},
+        found=made | {"behaviours": labels, "token_classes": words, "other_scores": None, "varied": {}},
         mixtures=dict.fromkeys(("keep_all", "flip", "random"), arm),
         evaluations=exams,
         params=ReportRun.of(given),
     )
     _say("report", began)
-    sys.stdout.write(f"{written.uri}/report.html\n")
+    page = ctx.store.local(written, ["report.html"])[0]
+    sys.stdout.write(f"{page}, {page.stat().st_size / 1e6:.1f} MB\n")
+    if seconds := first_paint(page):
+        sys.stdout.write(f"first paint after {seconds:.2f} s\n")
 
 
 def _say(what: str, began: float) -> None:

@@ -10,7 +10,6 @@ from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
 from tasks.base import base, pinned
-from tasks.behaviours import BehaviourRun, behaviours
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.fit_eigenbasis import fit_eigenbasis
 from tasks.fit_factors import fit_factors
@@ -53,14 +52,6 @@ class Found:
     queries: Artifact
     factors: Artifact
     scores: Artifact
-    behaviours: Artifact | None = None  # of spans, where responses are divided
-    other_scores: Artifact | None = None  # under the other token rule, where rules are compared
-
-    def for_report(self) -> dict[str, Any]:
-        """Return all of it that a report reads."""
-        pools = {**self.data.pools(), "benchmarks": self.data.benchmarks}
-        found = {"checkpoint": self.checkpoint, "queries": self.queries, "scores": self.scores}
-        return {**pools, **found, "behaviours": self.behaviours, "other_scores": self.other_scores}
 
 
 def untrained(given: Recipe, ctx: RunContext) -> Artifact:
@@ -144,15 +135,7 @@ def attribute(given: Recipe, ctx: RunContext) -> Found:
     )
     factors = fitted(given, ctx, "", checkpoint, keep_all)
     scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
-    other = None
-    if given.compare_rules:
-        turned = given.model_copy(update={"scores": given.scores.other_rule})
-        other = scored(turned, ctx, "corpus, other rule", checkpoint, data.corpus, factors, queries)
-    labels = None
-    if given.scores.spans is not None:
-        divided = BehaviourRun(spans=given.scores.spans)
-        labels = behaviours(ctx, corpus=data.corpus, base=drawn, params=divided)
-    return Found(data, started, keep_all, checkpoint, queries, factors, scores, labels, other)
+    return Found(data, started, keep_all, checkpoint, queries, factors, scores)
 
 
 def fitted(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flows.attribute import Found, attribute
 from flows.evidence import gather_evidence, mix_arm
+from flows.findings import findings
 from flows.outcome import Outcome, outcome
 from flows.plan import as_planned
 from flows.resources import Resources
@@ -97,7 +98,11 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
     arms = retrain(given, ctx, found, mixtures)
     exams = examine(exam, ctx, found, arms)
     return report(
-        ctx, found=found.for_report(), mixtures=mixtures, evaluations=exams, params=ReportRun.of(given)
+        ctx,
+        found=findings(given, ctx, found),
+        mixtures=mixtures,
+        evaluations=exams,
+        params=ReportRun.of(given),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from flows.attribute import Data, Found, fitted, scored
+from flows.findings import labelled
 from infra_core.recipe import Recipe
 from infra_core.recipe.mixture import EvidenceKind
 from infra_core.store.artifact import Artifact
@@ -44,8 +45,8 @@ def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, pla
     pool = found.data.reserve if of_reserve else found.data.corpus
     label = "reserve" if of_reserve else "corpus"
     match kind:
-        case "scores":
-            return found.scores
+        case "scores" | "queries" | "tokenizer":
+            return {"scores": found.scores, "queries": found.queries, "tokenizer": found.base}[kind]
         case "reserve_scores":
             return scored(given, ctx, label, found.checkpoint, pool, found.factors, found.queries)
         case "identity" | "reserve_identity":
@@ -55,7 +56,5 @@ def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, pla
             return perplexity(ctx, label=label, checkpoint=found.base, corpus=pool)
         case "nearness" | "reserve_nearness":
             return nearness(ctx, label=label, checkpoint=found.base, corpus=pool, queries=found.queries)
-        case "queries":
-            return found.queries
-        case "tokenizer":
-            return found.base
+        case "behaviours":
+            return labelled(given, ctx, found)

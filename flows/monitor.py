@@ -17,19 +17,35 @@ from infra_core.store.store import ArtifactStore
 
 Row = dict[str, Any]
 SHOWN = (
-    "arm",
-    "task",
-    "domain",
-    "band",
-    "group",
-    "source",
-    "reason",
-    "design",
-    "method",
+    *("arm", "task", "domain", "band", "group", "source", "reason", "design", "method"),
+    *("behaviour", "token_class", "word", "rule", "attribute", "stratum", "variation"),
 )  # what a figure is about
 DIGITS = 4
 PLAIN = re.compile(r"[\w .,:/+-]*")
 """What Markdown leaves as it is."""
+
+ATTRIBUTES = {
+    "strata": (
+        ("influence an example by response length", "influence a token by response length",
+         "influence an example by perplexity", "influence a token by perplexity"),
+        "Mean influence by fifths of response length and of perplexity, in nats.",
+    ),
+    "behaviours": (
+        ("step influence", "step influence beyond place"),
+        "Mean influence of a token by what its span does, in nats.",
+    ),
+    "tokens": (
+        ("token influence", "token influence beyond place"),
+        "Mean influence of a token by its class, in nats, under each token rule that was asked for.",
+    ),
+    "token-rules": (
+        ("agreement of token rules",),
+        "Rank correlation of the two token rules within a response.",
+    ),
+    "words": (("word influence",), "The most helpful and harmful words, shrunk, in nats a token."),
+    "variations": (("influence varied",), "The same means with influence taken otherwise, in nats."),
+}  # fmt: skip
+"""Table of attributes → the metrics in it, and what is said of it."""
 
 
 def show(result: Outcome, price_per_hour: float | None = None) -> None:
@@ -40,7 +56,8 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
     figures = json.loads(store.read(result.report, "numbers.json"))["figures"]
     tables = {
         "exam": (exam(figures), "Accuracy and likelihood by arm, with 95 % intervals."),
-        "influence": (influence(figures), "Mean influence of an example by domain and band, in nats."),
+        "influence": (of(figures, "influence"), "Mean influence of an example by domain and band, in nats."),
+        **{key: (of(figures, *metrics), told) for key, (metrics, told) in ATTRIBUTES.items()},
         "dropped": (dropped(figures), "Why rows were dropped, by source."),
         "validity": (validity(figures), "Rank correlation of predicted and actual outcomes of retraining."),
         "stages": (
@@ -52,7 +69,9 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
         if not rows:  # a run of another flow, whose page has other tables
             continue
         create_table_artifact(
-            table=[_as_text(row) for row in rows], key=artifact_key(result.name, key), description=told
+            table=[_as_text(row) for row in rows],
+            key=artifact_key(result.name, key),
+            description=f"{told} More in {result.report.uri}",
         )
     pages = {
         "report": (store.read(result.report, "report.md").decode(), "The report."),
@@ -98,18 +117,15 @@ def exam(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [_row(figure, "metric") for figure in wanted]
 
 
-def influence(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return mean influence by query group, domain and band."""
-    return [_row(figure) for figure in figures if figure["metric"] == "influence"]
+def of(figures: Iterable[Mapping[str, Any]], *metrics: str) -> list[Row]:
+    """Return the figures of some metrics, a row each; which metric only where there are several."""
+    more = ("metric",) if len(metrics) > 1 else ()
+    return [_row(figure, *more) for figure in figures if figure["metric"] in metrics]
 
 
 def validity(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return how well each method predicts what retraining does, and the ceiling, by design and group."""
-    return [
-        _row(figure, "metric")
-        for figure in figures
-        if figure["metric"] in {"lds", "lds ceiling", "group lds", "group lds ceiling"}
-    ]
+    return of(figures, "lds", "lds ceiling", "group lds", "group lds ceiling")
 
 
 def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:

@@ -6,7 +6,7 @@ import polars as pl
 
 from infra_core.attributes.directions import measured_directions
 from infra_core.corpus.render import spans_of
-from infra_core.corpus.schema import CORPUS, LIKELIHOODS, NEARNESS, SCORES, distinct
+from infra_core.corpus.schema import BEHAVED, CORPUS, LIKELIHOODS, NEARNESS, SCORES, distinct
 from infra_core.corpus.segment import Rule as Division
 from infra_core.errors import RequestError
 from infra_core.lm.load import load_tokenizer
@@ -38,6 +38,7 @@ def read_evidence(
         nearness=_nearness(ctx, known),
         query_domains=_query_domains(ctx, known),
         spans=_spans(ctx, params.spans, known, kind, corpus) if isinstance(rule, Spans) else None,
+        behaviours=_behaviours(ctx, known),
     )
 
 
@@ -102,6 +103,13 @@ def _query_domains(ctx: RunContext, known: Known) -> tuple[str, ...]:
         return ()
     asked = asked_queries(ctx, known["queries"])
     return tuple(asked["group"].str.split("/").list.first())
+
+
+def _behaviours(ctx: RunContext, known: Known) -> pl.DataFrame | None:
+    if "behaviours" not in known:
+        return None
+    found = read_tables(ctx.store, known["behaviours"], BEHAVED)
+    return found.unique(["example_id", "span"], keep="first", maintain_order=True)
 
 
 def _spans(

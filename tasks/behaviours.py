@@ -9,8 +9,9 @@ from infra_core.attributes.behaviour import behaviours as behaviours_of
 from infra_core.corpus.render import spans_of
 from infra_core.corpus.schema import BEHAVED, CORPUS, distinct
 from infra_core.corpus.segment import Rule
+from infra_core.errors import RequestError
 from infra_core.lm.load import load_tokenizer
-from infra_core.recipe import Params
+from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, write_table
@@ -25,6 +26,19 @@ class BehaviourRun(Params):
     """How responses are divided."""
 
     spans: Rule
+
+    @classmethod
+    def of(cls, given: Recipe) -> "BehaviourRun":
+        """Take the division that scores are summed over.
+
+        Raises
+        ------
+        RequestError
+            If responses are scored whole.
+        """
+        if given.scores.spans is None:
+            raise RequestError("behaviours are of spans, and responses are scored whole; give scores.spans")
+        return cls(spans=given.scores.spans)
 
 
 @stage(version=1)

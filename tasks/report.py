@@ -7,7 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from infra_core.attributes.cells import cells
+from infra_core.attributes.steps import BEHAVIOUR
+from infra_core.attributes.strata import strata
+from infra_core.attributes.tokens import CLASS
+from infra_core.attributes.variations import BAND
 from infra_core.corpus.schema import (
     AGREEMENT,
     ANSWERS,
@@ -18,10 +21,8 @@ from infra_core.corpus.schema import (
     MIXTURE,
     QUERY,
     RATINGS,
-    SCORES,
     SCREEN,
     Schema,
-    distinct,
 )
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
@@ -32,10 +33,18 @@ from infra_core.store.lineage import ancestors
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
 from tasks._asked import QUERIES
+from tasks._attributes import (
+    Corpus,
+    influence_of,
+    read_cells,
+    read_steps,
+    read_tokens,
+    read_variations,
+)
 from tasks._factors import BATCH_DEPENDENT
 from tasks._pools import pool_rows
+from tasks._scored import Scored
 from tasks._stage import RunContext, stage
-from tasks._steps import read_steps
 from tasks._traces import read_traces
 from tasks.mix import LEFT_ROWS, MEASURED, MIXED
 from tasks.rate_difficulty import AGREED
@@ -46,6 +55,7 @@ Arms = Mapping[str, Mapping[str, Artifact]]
 WITHOUT_TEXTS = {name: kind for name, kind in MIXTURE.items() if name not in {"prompt", "response", "tests"}}
 NO_AGREEMENT = pl.DataFrame(schema=pl.Schema(AGREEMENT))
 PACKAGES = ("infra", "torch", "transformers", "lm_eval", "polars")
+SEEDED = ("cells", "strata", "steps", "tokens")
 
 
 class ReportRun(Params):
@@ -59,7 +69,7 @@ class ReportRun(Params):
         return cls(recipe=given.placeless())
 
 
-@stage(version=5)
+@stage(version=6)
 def report(
     ctx: RunContext,
     out: WorkDir,
@@ -72,19 +82,23 @@ def report(
     """Write `report.md`, `numbers.json` with every figure of it, `figures`, `timing.json` and `report.html`.
 
     `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, queries, scores, what
-    each span does, and the checkpoint that was scored, whose tokenizer says which token is which.
+    each span and token is, perplexities, variations on the scores, and the checkpoint that was scored, whose
+    tokenizer says which token is which.
     """
     scores = found["scores"]
     exams = {arm: [runs[seed] for seed in sorted(runs, key=int)] for arm, runs in evaluations.items()}
     rated = read_table(ctx.store, found["ratings"], "ratings.parquet", RATINGS)
     screened = read_table(ctx.store, found["screen"], "screen.parquet", SCREEN)
-    # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
-    unused = refused(screened, "corpus")
-    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
-    scored = read_tables(ctx.store, scores, columns, wider=True).join(unused, on="example_id", how="anti")
-    seeds = {name: derive_seed(params.recipe.seed, name) for name in ("cells", "steps")}
     rows = pool_rows(ctx, found["corpus"], "example_id", "domain", "group")
-    used = distinct(rows).join(unused, on="example_id", how="anti")
+    seeds = {name: derive_seed(params.recipe.seed, name) for name in SEEDED}
+    # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
+    corpus = Corpus.of(rows, refused(screened, "corpus"), rated, found, seeds)
+    rules = _by_rule(params.recipe, found)
+    influence = influence_of(ctx, Scored(scores), corpus)
+    tokens = read_tokens(ctx, {rule: Scored(each) for rule, each in rules.items()}, corpus)
+    own_tokens, *other_tokens = tokens.classes.values()
+    own = {BAND: read_cells(ctx, Scored(scores), corpus), BEHAVIOUR: read_steps(ctx, Scored(scores), corpus)}
+    own[CLASS] = own_tokens
     inputs = ReportInputs(
         recipe=params.recipe,
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
@@ -96,8 +110,14 @@ def report(
         left={arm: read_table(ctx.store, made, LEFT_ROWS, LEFT) for arm, made in mixtures.items()},
         directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
         agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
-        cells=cells(scored, rated, rows.select("example_id", "group"), seed=seeds["cells"]),
-        steps=read_steps(ctx, found.get("behaviours"), scores, used, seed=seeds["steps"]),
+        cells=own[BAND],
+        strata=strata(influence, rated, _perplexities(ctx, found), corpus.problems, seed=seeds["strata"]),
+        steps=own[BEHAVIOUR],
+        tokens=own_tokens,
+        other_tokens=other_tokens[0] if other_tokens else own_tokens.clear(),
+        agreement_of_rules=tokens.agreement,
+        words=tokens.words,
+        variations=read_variations(ctx, params.recipe, found["varied"], own, corpus, scores),
         ratings=rated,
         screen=screened,
         queries=read_table(ctx.store, found["queries"], QUERIES, QUERY),
@@ -114,9 +134,9 @@ def report(
         params.recipe,
         corpus=found["corpus"],
         checkpoint=found["checkpoint"],
-        rules=_by_rule(params.recipe, found),
-        behaved=found.get("behaviours"),
-        scored=scored.join(_shapes(rated), on="example_id", how="inner"),
+        rules=rules,
+        behaved=found["behaviours"],
+        scored=influence.join(_shapes(rated), on="example_id", how="inner"),
     )
     page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages, traces)
     texts = {
@@ -149,6 +169,14 @@ def _by_arm(
     return {
         arm: [read_tables(ctx.store, run, schema, pattern) for run in runs] for arm, runs in exams.items()
     }
+
+
+def _perplexities(ctx: RunContext, found: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the perplexity of every response under the model before fine-tuning."""
+    columns = {name: LIKELIHOODS[name] for name in ("question_id", "nll", "scored_tokens")}
+    told = read_tables(ctx.store, found["perplexity"], columns, wider=True)
+    value = (pl.col("nll").cast(pl.Float64) / pl.col("scored_tokens")).exp()
+    return told.filter(pl.col("scored_tokens") > 0).select(example_id="question_id", perplexity=value)
 
 
 def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:

@@ -94,7 +94,7 @@ def behaviours(prompt: str, spans: Sequence[Piece], answer: str | None) -> list[
 
     Examples
     --------
-    >>> behaviours("3 + 4?", [("text", "3 + 4 = 7. "), ("text", "Or 4 + 3. "), ("text", "#### 7")], "7")
+    >>> behaviours("3 + 4?", [("text", "3 + 4 = 7. "), ("text", "Or 1 + 6. "), ("text", "#### 7")], "7")
     ['computation', 'exploration', 'final_answer']
     >>> behaviours("Sort.", [("code", "import sys\n"), ("code", "x = 1\n"), ("code", "print(x)\n")], None)
     ['import', 'assignment', 'call']

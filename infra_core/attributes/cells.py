@@ -85,8 +85,12 @@ def cells(
     """
     rated = ratings.unique("example_id", keep="first", maintain_order=True)
     attributes = ["domain", "source", "band", "response_tokens"]
-    examples = _with_strata(
-        scores.select("example_id").unique().join(rated.select("example_id", *attributes), on="example_id")
+    examples = (
+        scores
+        .select("example_id")
+        .unique()
+        .join(rated.select("example_id", *attributes), on="example_id")
+        .with_columns(stratum=fifth_of("response_tokens"))
     )
     examples = examples.join(problem_of(examples, problems), on="example_id", how="left")
     joined = scores.select(
@@ -104,11 +108,10 @@ def cells(
     )
 
 
-def _with_strata(examples: pl.DataFrame) -> pl.DataFrame:
-    """Say in which fifth of its domain's response lengths an example is; equal lengths are in one."""
-    place = pl.col("response_tokens").rank("min") - 1
-    stratum = (place * STRATA // pl.len()).over("domain").cast(pl.Int32)
-    return examples.with_columns(stratum=stratum)
+def fifth_of(column: str) -> pl.Expr:
+    """Return in which fifth of its domain a row is by a column, 0 the least; equal values are in one."""
+    place = pl.col(column).rank("min") - 1
+    return (place * STRATA // pl.len()).over("domain").cast(pl.Int32)
 
 
 def _common_shares(examples: pl.DataFrame) -> dict[str, dict[int, float]]:

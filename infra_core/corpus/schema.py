@@ -129,6 +129,20 @@ BEHAVED: Schema = {
 }
 """Row-local: what each span of a response does, and where it stands."""
 
+TOKENED: Schema = {
+    "example_id": pl.String(),
+    "token_class": pl.String(),  # as docs/attributes.md defines them
+    "word": pl.String(),  # its text, at most 40 characters of it
+    "first": pl.Int32(),  # its first token, of the response
+    "tokens": pl.Int32(),
+}
+"""Row-local: one row a word of a response that some token belongs to; words of an example tile its tokens."""
+
+GRADIENT_NORMS: Schema = {
+    "example_id": pl.String(),
+    "gradient_norm": pl.Float64(),  # nats per weight: of the summed loss, by the weights that influence is of
+}
+
 MIXTURE: Schema = {
     **CORPUS,
     "origin": pl.String(),  # kept | swapped_in | edited

@@ -51,6 +51,8 @@ class Evidence:
         Of each entry of `cosines`.
     spans
         Schema SPAN_INFLUENCE, of corpus rows.
+    behaviours
+        Schema BEHAVED, of corpus rows.
     """
 
     influence: pl.DataFrame | None = None
@@ -59,6 +61,7 @@ class Evidence:
     nearness: pl.DataFrame | None = None
     query_domains: tuple[str, ...] = ()
     spans: pl.DataFrame | None = None
+    behaviours: pl.DataFrame | None = None
 
 
 NOTHING = Evidence()

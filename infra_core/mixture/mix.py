@@ -13,6 +13,7 @@ from infra_core.mixture.pools import Pools, open_pools
 from infra_core.mixture.prune import prune
 from infra_core.mixture.select import select
 from infra_core.recipe import (
+    Ablate,
     AnyControl,
     Flip,
     Identity,
@@ -89,7 +90,7 @@ def decide(params: MixParams, pools: Pools, evidence: Evidence = NOTHING) -> Dec
     match params.rule:
         case KeepAll():
             return Decision()
-        case Flip() | Prune() | Select() | Weigh() | Spans() as rule:
+        case Flip() | Prune() | Select() | Weigh() | Spans() | Ablate() as rule:
             return _apply(rule, pools, evidence, params.seed)
         case control:
             if params.like is None:
@@ -113,6 +114,8 @@ def _apply(rule: Rule, pools: Pools, evidence: Evidence, seed: int, *, sign: int
             domain: (down, up) if sign > 0 else (up, down) for domain, (down, up) in rule.directions.items()
         }
         return Decision(weights=weigh.by_band(bands, pools, rule.strength))
+    if isinstance(rule, Ablate):
+        return _as_edits(rule, span_edits.ablate(rule, given(evidence.behaviours, "behaviours"), pools))
     influence = given(evidence.influence, "influence").with_columns(pl.col("influence") * sign)
     if isinstance(rule, Spans):
         spans = given(evidence.spans, "spans").with_columns(pl.col("influence") * sign)
@@ -132,7 +135,7 @@ def _apply(rule: Rule, pools: Pools, evidence: Evidence, seed: int, *, sign: int
             return Decision(weights=weigh.by_benefit(total_benefit(benefit), pools, rule.strength))
 
 
-def _as_edits(rule: Spans, edits: pl.DataFrame) -> Decision:
+def _as_edits(rule: Spans | Ablate, edits: pl.DataFrame) -> Decision:
     return Decision(masked=edits) if rule.action == "mask" else Decision(cut=edits)
 
 
@@ -156,6 +159,10 @@ def _redrawn(
     match like:
         case Weigh():
             return Decision(weights=weigh.redrawn(model.weights, pools, seed))
+        case Ablate():
+            others = span_edits.beside(like, given(evidence.behaviours, "behaviours"), pools)
+            edits = model.masked if like.action == "mask" else model.cut
+            return _as_edits(like, span_edits.redrawn(like, edits, others, seed))
         case Spans():
             spans, influence = given(evidence.spans, "spans"), given(evidence.influence, "influence")
             known = span_benefits(spans, influence, pools, like.toward)

@@ -1,11 +1,11 @@
-"""Spans of responses that leave the loss or the text: the most harmful ones, or as many drawn at random."""
+"""Spans of responses that leave the loss or the text: the most harmful, those of a behaviour, random ones."""
 
 import polars as pl
 
 from infra_core.corpus.schema import RANGES, Schema
 from infra_core.mixture.budget import first_fit, fit
 from infra_core.mixture.pools import Pools, shuffled
-from infra_core.recipe import Spans
+from infra_core.recipe import Ablate, Spans
 
 EDITS: Schema = {
     "example_id": pl.String(),
@@ -44,7 +44,37 @@ def edit_spans(rule: Spans, spans: pl.DataFrame, pools: Pools, what: str) -> pl.
     return _edits(pl.concat(frames), rule, what)
 
 
-def redrawn(rule: Spans, edits: pl.DataFrame, spans: pl.DataFrame, seed: int) -> pl.DataFrame:
+def ablate(rule: Ablate, behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+    """Choose all spans that do what a rule names, but those that are never taken; schema EDITS.
+
+    Parameters
+    ----------
+    rule
+        Mask or drop, and which behaviours.
+    behaved
+        Schema BEHAVED, of corpus rows.
+    pools
+        Which rows count, and their domains.
+    """
+    chosen = _eligible(rule, _placed(behaved, pools)).filter(_named_by(rule))
+    return _edits(chosen, rule, " and ".join(rule.behaviours))
+
+
+def beside(rule: Ablate, behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+    """Return the spans that do something else, which a control draws from."""
+    return _placed(behaved, pools).filter(~_named_by(rule))
+
+
+def _placed(behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+    rows = pools.corpus.select("example_id", "domain")
+    return behaved.join(rows, on="example_id", how="inner", maintain_order="left")
+
+
+def _named_by(rule: Ablate) -> pl.Expr:
+    return pl.col("behaviour").is_in(list(rule.behaviours))
+
+
+def redrawn(rule: Spans | Ablate, edits: pl.DataFrame, spans: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Choose as many tokens in spans of the same rows at random, as near as spans allow: the control."""
     shuffled_spans = (
         shuffled(
@@ -69,14 +99,14 @@ def _named() -> pl.Expr:
     return pl.format("{} {}", "example_id", pl.col("span").cast(pl.String()).str.zfill(6))
 
 
-def _eligible(rule: Spans, spans: pl.DataFrame) -> pl.DataFrame:
+def _eligible(rule: Spans | Ablate, spans: pl.DataFrame) -> pl.DataFrame:
     may_go = ~pl.col("last") & (pl.col("tokens") > 0)
     if rule.action == "drop":
         may_go &= pl.col("kind") != "code"
     return spans.filter(may_go)
 
 
-def _edits(spans: pl.DataFrame, rule: Spans, what: str) -> pl.DataFrame:
+def _edits(spans: pl.DataFrame, rule: Spans | Ablate, what: str) -> pl.DataFrame:
     done = {"mask": "masked", "drop": "dropped"}[rule.action]
     return (
         spans

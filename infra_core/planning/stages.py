@@ -88,16 +88,23 @@ class StageWork:
         """Of the corpus, and of whatever else mixture rules ask scores of."""
         return self.volume.tokens + self._tokens("reserve_scores", "identity", "reserve_identity")
 
+    @property
+    def refits(self) -> int:
+        """Variations that fit and score again; those of other modules are taken to be as large."""
+        more = self.recipe.robustness
+        return 0 if more is None else (more.modules is not None) + (more.train_seed is not None)
+
     def fitting(self, sizes: Sequence[ModuleSize], passes: Mapping[str, int]) -> dict[str, Work]:
         """Return the work of both fitting stages by name, given how often each goes through the model."""
         fitted = self.fitted_tokens
         squares = sum(size.d_out**2 + size.d_in**2 for size in sizes)
         cubes = sum(size.d_out**3 + size.d_in**3 for size in sizes)
         once, products = self.through(fitted), Work(2 * squares * fitted)
-        return {
+        work = {
             "fit_eigenbasis": once * passes["fit_eigenbasis"] + products + Work(25 * cubes),
             "fit_factors": once * passes["fit_factors"] + products,
         }
+        return {stage: each * (1 + self.refits) for stage, each in work.items()}
 
     def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
         """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
@@ -105,6 +112,7 @@ class StageWork:
         work = self._scoring(self.scored_tokens, scores, sizes)
         if self.recipe.compare_rules:
             work += self._scoring(self.volume.tokens, scores.other_rule, sizes)
+        work += self._scoring(self.volume.tokens, scores, sizes) * self.refits
         return work
 
     def _scoring(self, tokens: int, params: ScoreParams, sizes: Sequence[ModuleSize]) -> Work:
@@ -121,8 +129,9 @@ class StageWork:
         return self.shape.forward(tokens, self.length, math.ceil(tokens / self.batch)) if tokens else Work()
 
     def _tokens(self, *kinds: str) -> int:
-        """Sum the tokens of the pools that these kinds of evidence are asked of."""
+        """Sum the tokens of the pools that these kinds of evidence are asked of; perplexity always is."""
         wanted = {kind for arm in self.recipe.mixtures for kind in self.recipe.mixing(arm).evidence}
+        wanted.add("perplexity")
         return sum(
             self.volume.reserve_tokens if kind.startswith("reserve_") else self.volume.tokens
             for kind in wanted.intersection(kinds)

@@ -15,6 +15,7 @@ from infra_core.recipe.data import (
 from infra_core.recipe.evaluation import AskParams, DrawParams, EvaluateParams
 from infra_core.recipe.influence import FactorParams, IndexParams, QueryParams, ScoreParams
 from infra_core.recipe.mixture import (
+    Ablate,
     AnyControl,
     Control,
     Flip,
@@ -45,9 +46,11 @@ from infra_core.recipe.model import (
 )
 from infra_core.recipe.params import Params
 from infra_core.recipe.recipe import Recipe
+from infra_core.recipe.robustness import RobustnessParams
 from infra_core.recipe.validity import ValidityParams, Variant
 
 __all__ = [
+    "Ablate",
     "AnyControl",
     "AskParams",
     "AttemptParams",
@@ -81,6 +84,7 @@ __all__ = [
     "Rds",
     "Recipe",
     "Reverse",
+    "RobustnessParams",
     "Rule",
     "ScoreParams",
     "ScratchBase",

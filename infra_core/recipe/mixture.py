@@ -17,6 +17,13 @@ Held = Literal["source", "length"]
 Toward = Literal["own", "all"]
 """Whose queries a row is to help: those of its own domain, or all."""
 
+Behaviour = Literal[
+    "restatement", "plan", "computation", "verification", "backtracking", "alternative", "exploration",
+    "final_answer", "other", "fence", "comment", "import", "definition", "loop", "branch", "return",
+    "assignment", "call",
+]  # fmt: skip
+"""What a span does, as docs/behaviours.md defines it."""
+
 PAPER_DIRECTIONS: dict[str, tuple[Band, Band]] = {"math": ("easy", "hard"), "code": ("hard", "easy")}
 
 
@@ -98,6 +105,17 @@ class Spans(Params):
     toward: Toward = "all"
 
 
+class Ablate(Params):
+    """Take spans that do certain things out of the loss (``mask``) or the text (``drop``): what they teach.
+
+    As with `Spans`, the last span of a response is never touched, nor is code dropped.
+    """
+
+    kind: Literal["ablate"]
+    behaviours: Annotated[tuple[Behaviour, ...], Field(min_length=1)]
+    action: Literal["mask", "drop"]
+
+
 class Control(Params):
     """What all controls share: they are as large as the arm `like`, which may be left out if there is one."""
 
@@ -149,25 +167,25 @@ class Identity(Control):
     kind: Literal["identity"]
 
 
-Rule = Flip | Prune | Select | Weigh | Spans
+Rule = Flip | Prune | Select | Weigh | Spans | Ablate
 AnyControl = Random | Reverse | Only | LengthMatched | Perplexity | Rds | Identity
 MixtureRule = Annotated[KeepAll | Rule | AnyControl, Field(discriminator="kind")]
 
-_ALL = frozenset({"flip", "prune", "select", "weigh", "spans"})
+_TURNABLE = frozenset({"flip", "prune", "select", "weigh", "spans"})
 COPIES: Mapping[str, frozenset[str]] = {
-    "random": _ALL,
-    "reverse": _ALL,
-    "only": _ALL,
+    "random": _TURNABLE | {"ablate"},
+    "reverse": _TURNABLE,
+    "only": _TURNABLE | {"ablate"},
     "length_matched": frozenset({"flip", "prune"}),
     "perplexity": frozenset({"flip", "prune", "select"}),
     "rds": frozenset({"flip", "prune", "select"}),
-    "identity": _ALL,
+    "identity": _TURNABLE,
 }
 """Kind of control → kinds of rules that it can copy."""
 
 EvidenceKind = Literal[
     "scores", "reserve_scores", "identity", "reserve_identity", "perplexity", "reserve_perplexity",
-    "nearness", "reserve_nearness", "queries", "tokenizer",
+    "nearness", "reserve_nearness", "queries", "tokenizer", "behaviours",
 ]  # fmt: skip
 """What a rule may want to know beside difficulty, length and verdicts of the screen."""
 
@@ -206,7 +224,7 @@ class MixParams(Params):
                 return rule.directions == "measured"
             case Weigh() as rule:
                 return rule.by == "influence"
-            case None:
+            case None | Ablate():
                 return False
             case _:
                 return True
@@ -229,4 +247,6 @@ class MixParams(Params):
                 wanted.add("reserve_nearness")
         if isinstance(copied, Spans):
             wanted.add("tokenizer")
+        if isinstance(copied, Ablate):
+            wanted.add("behaviours")
         return frozenset(wanted)

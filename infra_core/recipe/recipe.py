@@ -16,6 +16,7 @@ from infra_core.recipe.evaluation import EvaluateParams
 from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
 from infra_core.recipe.mixture import (
     COPIES,
+    Ablate,
     Control,
     Identity,
     KeepAll,
@@ -27,6 +28,7 @@ from infra_core.recipe.mixture import (
 )
 from infra_core.recipe.model import BaseSection, TrainSection
 from infra_core.recipe.params import Fraction, Name, Params, names_adapters
+from infra_core.recipe.robustness import RobustnessParams
 from infra_core.recipe.validity import ValidityParams
 from infra_core.seeds import derive_seed
 
@@ -48,6 +50,7 @@ class Recipe(Params):
     factors: FactorParams = FactorParams()
     scores: ScoreParams
     compare_rules: bool | None = None  # score the corpus under the other token rule too; the page can switch
+    robustness: RobustnessParams | None = None  # the report shows its tables under these variations too
     mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
     evaluate: EvaluateParams
     validity: ValidityParams | None = None  # for `infra validate`; no part of what a mixture comes to
@@ -113,7 +116,7 @@ class Recipe(Params):
             params = self.mixing(name)
             if params.moves_in and not self.corpus.reserve:
                 raise ValueError(f"mixtures.{name} swaps rows in; name the pool in corpus.reserve")
-            if isinstance(params.copied, Spans) and self.scores.spans is None:
+            if isinstance(params.copied, Spans | Ablate) and self.scores.spans is None:
                 raise ValueError(f"mixtures.{name} edits spans, and responses have none; give scores.spans")
             if isinstance(rule, Prune) and rule.by != "correct" and self.queries.objective != "changed":
                 raise ValueError(
@@ -129,11 +132,13 @@ class Recipe(Params):
 
     @model_validator(mode="after")
     def _adapters_are_there(self) -> "Recipe":
-        if names_adapters(self.factors.modules) and self.train.lora is None:
-            raise ValueError(
-                f"factors.modules is {self.factors.modules!r}, adapters, but none train; give train.lora "
-                "or name modules of the model"
-            )
+        varied = None if self.robustness is None else self.robustness.modules
+        for field, modules in (("factors", self.factors.modules), ("robustness", varied)):
+            if modules is not None and names_adapters(modules) and self.train.lora is None:
+                raise ValueError(
+                    f"{field}.modules is {modules!r}, adapters, but none train; give train.lora or name "
+                    "modules of the model"
+                )
         return self
 
     @model_validator(mode="before")

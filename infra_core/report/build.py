@@ -15,6 +15,9 @@ from infra_core.report.markdown import code, escape, table
 from infra_core.report.mixtures import mixtures
 from infra_core.report.rows import difficulty, funnel, queries, screened
 from infra_core.report.steps import steps
+from infra_core.report.strata import strata
+from infra_core.report.tokens import tokens
+from infra_core.report.variations import variations
 
 
 def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
@@ -37,7 +40,16 @@ def build(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
         ("Warnings", cautions(inputs, comparisons, figures)),
         ("Where the change came from", by_difficulty(inputs, figures)),
         ("Which examples teach", [_INFLUENCE, "", *influence(inputs, figures)]),
-        *([("Which steps teach", steps(inputs, figures))] if inputs.steps.height else []),
+        *(
+            (title, section(inputs, figures))
+            for title, found, section in (
+                ("Length and perplexity", inputs.strata, strata),
+                ("Which steps teach", inputs.steps, steps),
+                ("Which tokens teach", inputs.tokens, tokens),
+                ("What changes sign", inputs.variations, variations),
+            )
+            if found.height
+        ),
         ("What the mixtures are made of", mixtures(inputs, figures)),
         ("Queries", queries(inputs, figures)),
         ("Rows", [*funnel(inputs, figures), *screened(inputs, figures), *difficulty(inputs, figures)]),

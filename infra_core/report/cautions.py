@@ -5,14 +5,22 @@ from typing import Any
 
 import polars as pl
 
+from infra_core.attributes.places import clear_sign
 from infra_core.report.figures import Figures
 from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code
+from infra_core.report.tokens import turned_by_rule
 
 
 def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], figures: Figures) -> list[str]:
     """Return every weakness that can be read off the run, as lines of Markdown."""
-    found = [*_flips(inputs, figures), *_rivals(inputs, comparisons), *_unlike_controls(inputs)]
+    found = [
+        *_flips(inputs, figures),
+        *_rules(inputs, figures),
+        *_variations(inputs),
+        *_rivals(inputs, comparisons),
+        *_unlike_controls(inputs),
+    ]
     if inputs.recipe.train.seeds == 1:
         found.append("One training seed an arm: the luck of training is in no interval.")
     if inputs.batch_dependence:
@@ -22,13 +30,8 @@ def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], fig
 
 def _flips(inputs: ReportInputs, figures: Figures) -> Iterator[str]:
     """Say where length alone decides the sign: an example helps, its tokens harm, and both are clear."""
-    clear = [
-        (pl.col(f"low{by}") > 0).cast(pl.Int8) - (pl.col(f"high{by}") < 0).cast(pl.Int8)
-        for by in ("", "_per_token", "_equal_length")
-    ]
-    cells = inputs.cells.filter(pl.col("source").is_null()).with_columns(
-        signs=pl.concat_list(sign.fill_null(0) for sign in clear)
-    )
+    clear = [clear_sign(f"low{by}", f"high{by}") for by in ("", "_per_token", "_equal_length")]
+    cells = inputs.cells.filter(pl.col("source").is_null()).with_columns(signs=pl.concat_list(clear))
     flipped = cells.filter(pl.col("signs").list.max() > 0, pl.col("signs").list.min() < 0)
     if flipped.height:
         count = figures.count("cells that change sign with length", flipped.height)
@@ -37,6 +40,26 @@ def _flips(inputs: ReportInputs, figures: Figures) -> Iterator[str]:
             for cell in flipped.iter_rows(named=True)
         )
         yield f"Influence of {count} cells changes sign with how length is counted: {names}."
+
+
+def _rules(inputs: ReportInputs, figures: Figures) -> Iterator[str]:
+    """Say which classes of tokens help under one token rule and harm under the other, both clearly."""
+    turned = turned_by_rule(inputs)
+    if turned.height:
+        count = figures.count("classes that change sign with the token rule", turned.height)
+        names = ", ".join(
+            f"{row['token_class']} of {code(row['domain'])} on {code(row['group'])}"
+            for row in turned.iter_rows(named=True)
+        )
+        yield f"Influence of {count} classes of tokens changes sign with the token rule: {names}."
+
+
+def _variations(inputs: ReportInputs) -> Iterator[str]:
+    """Say under which variations something changes sign; the section on them counts."""
+    turned = inputs.variations.filter("turned")["variation"].unique(maintain_order=True)
+    if len(turned):
+        names = ", ".join(map(code, turned))
+        yield f"Some means change sign where influence is taken otherwise ({names}): see *What changes sign*."
 
 
 def _rivals(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,6 +12,7 @@ Unit = Literal[
     "difference",
     "size",
     "nats per token",
+    "perplexity",
     "nats",
     "benefit",
     "correlation",
@@ -39,6 +40,12 @@ class Place:
     reason: str | None = None
     against: str | None = None  # the arm, or method, that a difference is from
     behaviour: str | None = None  # of spans
+    token_class: str | None = None
+    word: str | None = None  # that tokens stand in
+    rule: str | None = None  # of tokens, where it is not the recipe's own
+    attribute: str | None = None  # of examples, by whose fifths they are looked at
+    stratum: str | None = None  # which fifth
+    variation: str | None = None  # of how influence is taken
     design: str | None = None  # of the subsets that models were trained on
     method: str | None = None  # that gave scores
 
@@ -145,7 +152,7 @@ def _number(value: float | int, unit: Unit) -> str:
             return _signed(f"{100 * value:+.1f}")
         case "nats per token":
             return f"{value:.3f}"
-        case "correlation" | "weight":
+        case "correlation" | "weight" | "perplexity":
             return _signed(f"{value:.2f}")
         case "nats" | "benefit":
             return _signed(f"{value:+.3g}")

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from infra_core.attributes.steps import STEPS
+from infra_core.attributes.strata import STRATUM_MEANS
+from infra_core.attributes.tokens import AGREEMENT as AGREEMENT_OF_RULES
+from infra_core.attributes.tokens import TOKENS
+from infra_core.attributes.top_words import TOP_WORDS
+from infra_core.attributes.variations import VARIED
 from infra_core.corpus.schema import AGREEMENT
 from infra_core.errors import DataError
 from infra_core.evaluation.statistics import Table
@@ -47,6 +52,17 @@ class ReportInputs:
         What fitting noted, if gradients were found to depend on how rows are batched.
     steps
         Influence by behaviour: `attributes.steps.STEPS`; none where responses were scored whole.
+    strata
+        Influence by fifths of length and perplexity: `attributes.strata.STRATUM_MEANS`.
+    tokens, other_tokens
+        Influence by class of token: `attributes.tokens.TOKENS`, under the recipe's token rule, and under the
+        other one where rules are compared.
+    agreement_of_rules
+        Schema `attributes.tokens.AGREEMENT`, of the two.
+    words
+        The most helpful and harmful ones: `attributes.top_words.TOP_WORDS`.
+    variations
+        The tables under other ways to take influence: `attributes.variations.VARIED`.
     versions
         Of what computed the numbers, e.g. ``{"torch": "2.13.0"}``. No times, hosts or paths.
     """
@@ -66,6 +82,12 @@ class ReportInputs:
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
     batch_dependence: str = ""
     steps: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STEPS))
+    strata: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STRATUM_MEANS))
+    tokens: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOKENS))
+    other_tokens: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOKENS))
+    agreement_of_rules: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=AGREEMENT_OF_RULES))
+    words: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOP_WORDS))
+    variations: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VARIED))
 
     def __post_init__(self) -> None:
         """Check that there is something to compare with.

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from infra_core.report.charts.drawn import Drawn
-from infra_core.report.charts.influence import MEANS, STEPS
+from infra_core.report.charts.influence import MEANS, STEPS, STRATA, TOKENS
 from infra_core.report.charts.look import Numbers
 from infra_core.report.figures import said
 from infra_core.report.inputs import BASELINE
@@ -64,6 +64,8 @@ def write_page(
         charts={name: _markup(chart.svg) for name, chart in charts.items()},
         means=_switch(MEANS),
         steps=_switch(STEPS),
+        strata=_switch(STRATA),
+        tokens=_switch(TOKENS),
         stages=stages,
         traces=traces,
         css=_asset("page.css"),

@@ -1,6 +1,6 @@
 """Section on steps: which behaviours teach, in themselves and against others at the same place."""
 
-from infra_core.attributes.steps import PLACES, correlates
+from infra_core.attributes.places import PLACES, correlates
 from infra_core.report.figures import Figures, Place
 from infra_core.report.influence import mean
 from infra_core.report.inputs import ReportInputs

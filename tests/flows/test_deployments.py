@@ -12,7 +12,7 @@ from prefect.utilities.templating import find_placeholders
 
 from flows.__main__ import RECIPES
 from flows.failure import resume_command
-from flows.monitor import artifact_key, stages
+from flows.monitor import ATTRIBUTES, artifact_key, of, stages
 from flows.outcome import Outcome, StageOutcome
 from flows.resources import Resources, asked
 from infra_core.errors import RequestError
@@ -100,6 +100,19 @@ def test_what_was_reused_costs_this_run_nothing():
     assert costs["score", "built"] == costs["all that was built", "built"] == 6.0
     assert costs["train", "reused"] == 0.0
     assert all("cost" not in row for row in stages(Outcome("toy", report, entries, 7300.0), None))
+
+
+def test_tables_of_attributes_are_the_figures_of_their_metrics():
+    """With what each is about, and which metric where a table has several."""
+    shared = {"unit": "nats", "low": 0.1, "high": 0.3, "n": 9, "seeds": 1, "group": "math/correct"}
+    figures = [
+        shared | {"metric": metric, "value": 0.2, "token_class": "operator"}
+        for metric in ("token influence", "token influence beyond place", "accuracy")
+    ]
+    rows = of(figures, *ATTRIBUTES["tokens"][0])
+    assert [row["metric"] for row in rows] == ["token influence", "token influence beyond place"]
+    assert rows[0]["token_class"] == "operator"
+    assert "metric" not in of(figures, "accuracy")[0]
 
 
 @pytest.mark.parametrize("name", ["tiny", "Qwen7B_prune", "a b/c"])

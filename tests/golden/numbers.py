@@ -17,13 +17,14 @@ from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
+from tasks.gradient_norms import GradientRun, gradient_norms
 
 FOLDER = Path(__file__).parent
 DIGITS = 2  # significant ones that are held: other processors sum in another order
 
 
 def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
-    """Build what the shrunk run does not ask for: evidence of other arms, attempts, a published mixture."""
+    """Build what the shrunk run does not ask for: evidence of more arms, attempts, a published mixture …"""
     given = Recipe.load(recipe)
     arms = {
         "mid": Perplexity(kind="perplexity", keep="mid", like="flip"),
@@ -37,7 +38,10 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
     asked = ValidityParams(
         subsets={"random": 2}, methods=("ekfac_mlp", "bm25"), left_out=(0.5,), planted=0.05, tail_patch=2
     )
-    return [*known.values(), tried, publish_arm(given, ctx, "flip"), validated(given, asked, ctx)]
+    norms = gradient_norms(
+        ctx, checkpoint=found.checkpoint, corpus=found.data.corpus, params=GradientRun.of(given)
+    )
+    return [*known.values(), tried, norms, publish_arm(given, ctx, "flip"), validated(given, asked, ctx)]
 
 
 def stage_numbers(store: ArtifactStore, *artifacts: Artifact) -> dict[str, dict[str, float]]:

@@ -252,3 +252,42 @@ def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tm
     given = load(tmp_path, tiny)
     assert given.mixing("flip").families == {"sums_reserve": "sums"}
     assert given.corpus.reserve[0].placeless().family is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"robustness": {}}, "names no variation"),
+        ({"robustness": {"train_seed": 0}}, r"robustness\.train_seed"),
+        ({"robustness": {"gradients": ["length"]}}, r"robustness\.gradients"),
+        ({"robustness": {"modules": "lora"}}, r"robustness\.modules is 'lora'"),
+        (
+            {"mixtures": {"no": {"kind": "ablate", "behaviours": ["daydream"], "action": "mask"}}},
+            "behaviours",
+        ),
+        ({"mixtures": {"no": {"kind": "ablate", "behaviours": [], "action": "mask"}}}, "behaviours"),
+    ],
+)
+def test_what_cannot_be_varied_or_ablated_is_refused_by_name(tiny, tmp_path, changes, told):
+    with pytest.raises(RequestError, match=told):
+        load(tmp_path, tiny | changes)
+
+
+def test_an_ablation_is_copied_at_random_and_cannot_be_turned_round(tiny, tmp_path):
+    """It asks for behaviours and no scores, and for spans to be told."""
+    tiny["mixtures"] = {"no_plan": {"kind": "ablate", "behaviours": ["plan"], "action": "drop"}}
+    tiny["mixtures"]["else"] = {"kind": "random", "like": "no_plan"}
+    given = load(tmp_path, tiny)
+    assert given.mixing("no_plan").evidence == given.mixing("else").evidence == {"behaviours"}
+    tiny["mixtures"]["else"]["kind"] = "reverse"
+    with pytest.raises(RequestError, match="a control of kind reverse cannot copy a ablate"):
+        load(tmp_path, tiny)
+    del tiny["mixtures"]["else"], tiny["scores"]["spans"]
+    with pytest.raises(
+        RequestError, match=r"no_plan edits spans, and responses have none; give scores\.spans"
+    ):
+        load(tmp_path, tiny)
+
+
+def test_a_recipe_without_variations_is_keyed_as_before_there_were_any(tiny, tmp_path):
+    assert "robustness" not in canonical_json(load(tmp_path, tiny))

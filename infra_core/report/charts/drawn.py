@@ -36,7 +36,15 @@ def draw(numbers: Numbers) -> dict[str, Drawn]:
         "differences": exam.differences(numbers["comparisons"], figures),
         "accuracy_by_difficulty": exam.by_difficulty(figures),
         **{metric.replace(" ", "_"): influence.cells(figures, metric) for metric in influence.MEANS},
-        **{metric.replace(" ", "_"): influence.steps(figures, metric) for metric in influence.STEPS},
+        **{
+            metric.replace(" ", "_"): influence.means(figures, metric, unit, *label)
+            for metrics, label in (
+                (influence.STRATA, ("attribute", "stratum")),
+                (influence.STEPS, ("behaviour",)),
+                (influence.TOKENS, ("token_class",)),
+            )
+            for metric, unit in metrics.items()
+        },
         "mixtures": rows.mixtures(figures),
         "lengths": rows.lengths(figures),
         "fates": rows.fates(figures),

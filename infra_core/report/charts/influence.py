@@ -3,6 +3,8 @@
 import altair as alt
 import polars as pl
 
+from infra_core.attributes.places import clear_sign
+from infra_core.attributes.strata import LENGTH, PERPLEXITY
 from infra_core.report.charts.look import BLUE, GREY, ORANGE, ORDER, Chart, by_panel, names, placed
 
 MEANS = {
@@ -57,33 +59,46 @@ def _short(value: float) -> str:
     return text.replace("-", "−")
 
 
+STRATA = {
+    f"influence {unit} by {attribute}": f"nats {unit}, by {attribute}"
+    for attribute in (LENGTH, PERPLEXITY)
+    for unit in ("a token", "an example")
+}
 STEPS = {
     "step influence": "nats a token",
     "step influence beyond place": "nats a token, beyond all spans at the same place",
 }
-"""Means of a behaviour, and what they are in."""
+TOKENS = {
+    "token influence": "nats a token",
+    "token influence beyond place": "nats a token, beyond all tokens at the same place",
+}
+"""Means of fifths, of behaviours and of classes of tokens, and what they are in."""
 
 
-def steps(figures: pl.DataFrame, metric: str) -> Chart | None:
-    """Mean influence of every behaviour with its interval, a panel a domain and query group."""
-    rows = placed(figures, metric, "behaviour", "domain", "group")
+def means(figures: pl.DataFrame, metric: str, unit: str, *label: str) -> Chart | None:
+    """Mean influence by a label with its interval, a panel a domain and query group.
+
+    Blue and orange have an interval that excludes zero. The last of `label` names the column; what else
+    figures are about is before it.
+    """
+    rows = placed(figures, metric, "domain", "group", *label)
     if rows.is_empty():
         return None
-    sign = (pl.col("low") > 0).cast(pl.Int8) - (pl.col("high") < 0).cast(pl.Int8)
-    named = rows.with_columns(name=pl.col("behaviour").str.replace_all("_", " "))
+    sign = clear_sign("low", "high")
+    named = rows.with_columns(name=pl.col(label[-1]).str.replace_all("_", " "))
     table = named.with_columns(
         panel=pl.format("{} on {}", "domain", "group"),
-        colour=sign.fill_null(0).replace_strict({1: BLUE, -1: ORANGE, 0: GREY}),
-        told=pl.format(f"{{}} of {{}} on {{}}: {{}} {STEPS[metric]}", "name", "domain", "group", "said"),
+        colour=sign.replace_strict({1: BLUE, -1: ORANGE, 0: GREY}),
+        told=pl.format(f"{{}} of {{}} on {{}}: {{}} {unit}", "name", "domain", "group", "said"),
     )
     base = alt.Chart(table).encode(
         y=alt.Y("name:N", sort=names(table, "name"), title=None),
         color=alt.Color("colour:N", scale=None),
         description="told:N",
     )
-    axis = alt.Axis(title=f"influence, {STEPS[metric]}")
+    axis = alt.Axis(title=f"influence, {unit}")
     zero = base.mark_rule(color=GREY).encode(x=alt.X(datum=0))
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", axis=axis), x2="high:Q")
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("value:Q", axis=axis))
-    # Groups differ in scale, and each domain has behaviours of its own.
+    # Groups differ in scale, and each domain has labels of its own.
     return by_panel(zero + bars + dots, "panel").resolve_scale(x="independent", y="independent")

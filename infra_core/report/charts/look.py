@@ -23,7 +23,10 @@ STEP = 22  # pixels a row
 WIDTH = 270  # pixels a panel
 SPACING = 36  # pixels between panels: half a label each
 
-_PLACES = ("arm", "task", "domain", "band", "group", "source", "reason", "against", "behaviour")
+_PLACES = (
+    *("arm", "task", "domain", "band", "group", "source", "reason", "against", "behaviour"),
+    *("token_class", "word", "rule", "attribute", "stratum", "variation"),
+)
 
 
 def figures_of(numbers: Numbers) -> pl.DataFrame:

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from infra_core.attributes.steps import PLACES, STEPS, correlates, step_sums, steps
+from infra_core.attributes.places import PLACES, correlates
+from infra_core.attributes.steps import STEPS, step_sums, steps
 from infra_core.corpus.schema import BEHAVED
 
 GROUP = "math/correct"

@@ -1,12 +1,16 @@
 """Harmful spans leave the loss or the text; the answer stays, and so does code that would break."""
 
+from typing import get_args
+
 import polars as pl
 import pytest
 
-from infra_core.corpus.schema import example_id
+from infra_core.attributes.behaviour import CALL, COMPUTED, CONSTRUCTS, EXPLORATION, RULES
+from infra_core.corpus.schema import BEHAVED, example_id
 from infra_core.mixture import Evidence, assemble, carry_out, decide, open_pools
 from infra_core.mixture.evidence import SPAN_INFLUENCE
-from infra_core.recipe import MixParams, Random, Reverse, Spans
+from infra_core.recipe import Ablate, MixParams, Random, Reverse, Spans
+from infra_core.recipe.mixture import Behaviour
 from tests.infra_core.mixture.worlds import influence, screened, world
 
 TEXT = "aaaa bbbb cccc dddd "  # four spans of five characters and five tokens
@@ -91,3 +95,54 @@ def test_no_more_than_the_fraction_goes(action):
     for fraction in (0.05, 0.2, 0.9):
         mixture = edited(action, fraction)
         assert 60 - mixture["scored_tokens"].sum() <= fraction * 60
+
+
+BEHAVIOURS = ("plan", "exploration", "exploration", "final_answer")
+
+
+def ablated(action="mask", behaviours=("exploration",), control=None, kinds=("text",) * 4, does=BEHAVIOURS):
+    """Three rows of the text above, of which span k does `does[k]`."""
+    corpus, reserve, ratings = world([("math", "easy", 21)] * 3, [])
+    corpus = corpus.with_columns(response=pl.lit(TEXT))
+    behaved = pl.DataFrame(
+        [
+            (f"corpus{r:04d}", k + 1, kinds[k], 5 * k, 5 * k + 5, 5, k == 3, does[k], 5 * k, 20)
+            for r in range(3)
+            for k in range(4)
+        ],
+        schema=pl.Schema(BEHAVED),
+        orient="row",
+    )
+    rule = Ablate(kind="ablate", behaviours=behaviours, action=action)
+    params = MixParams(rule=control or rule, like=rule if control else None, seed=0)
+    pools = open_pools(corpus, reserve, ratings, screened())
+    coming, _ = carry_out(decide(params, pools, Evidence(behaviours=behaved)), pools)
+    return assemble(corpus.with_row_index("place").cast({"place": pl.Int64()}), coming)
+
+
+def test_all_spans_of_a_behaviour_leave_the_loss_or_the_text():
+    mixture = ablated()
+    assert masked(mixture) == [[(5, 10), (10, 15)]] * 3
+    assert mixture["reason"].to_list() == ["math exploration spans masked"] * 3
+    assert ablated("drop")["response"].to_list() == ["aaaa dddd "] * 3
+    assert masked(ablated(behaviours=("plan", "exploration"))) == [[(0, 5), (5, 10), (10, 15)]] * 3
+
+
+def test_the_answer_and_code_stay_whatever_they_do():
+    assert set(ablated(behaviours=("final_answer",))["origin"]) == {"kept"}
+    kinds = ("text", "code", "text", "text")
+    assert ablated("drop", kinds=kinds)["response"].to_list() == ["aaaa bbbb dddd "] * 3
+    assert masked(ablated("mask", kinds=kinds)) == [[(5, 10), (10, 15)]] * 3
+
+
+def test_the_control_of_an_ablation_takes_as_much_of_what_does_something_else():
+    """One span explores, two do not: one of these goes, never the one that the rule takes."""
+    does = ("plan", "exploration", "computation", "final_answer")
+    rule, control = ablated(does=does), ablated(does=does, control=Random(kind="random"))
+    assert rule["scored_tokens"].to_list() == control["scored_tokens"].to_list()
+    assert all(pieces in ([(0, 5)], [(10, 15)]) for pieces in masked(control))
+    assert set(control["reason"]) == {"math random spans masked"}
+
+
+def test_the_behaviours_that_can_be_ablated_are_those_that_are_told():
+    assert set(get_args(Behaviour)) == {*RULES, COMPUTED, EXPLORATION, *CONSTRUCTS, CALL}

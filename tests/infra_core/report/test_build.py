@@ -10,6 +10,10 @@ import pytest
 
 from infra_core.attributes.cells import cells
 from infra_core.attributes.steps import STEPS
+from infra_core.attributes.strata import STRATUM_MEANS
+from infra_core.attributes.tokens import AGREEMENT, TOKENS
+from infra_core.attributes.top_words import TOP_WORDS
+from infra_core.attributes.variations import VARIED
 from infra_core.corpus.schema import (
     ANSWERS,
     CORPUS,
@@ -101,6 +105,52 @@ def exam(arm, seed, lift, draws):
     )
 
 
+def attributes():
+    """Tables of tokens, of fifths and of variations, small enough to be read."""
+    group, rows = "math/correct", {}
+    rows["tokens"] = [
+        (group, "math", "connector", 50, 9, 60, 0.3, 0.011, 0.002, 0.021, -0.003, -0.012, -0.001),
+        (group, "math", "operator", 90, 9, 140, 0.7, 0.02, 0.01, 0.03, 0.01, 0.004, 0.02),
+        (group, "code", "keyword", 5, 1, 7, 1.0, 0.5, None, None, 0.0, None, None),
+    ]
+    rows["other_tokens"] = [
+        (group, "math", "connector", 50, 9, 60, 0.3, 0.01, 0.004, 0.02, 0.0, -0.01, 0.01),
+        (group, "math", "operator", 90, 9, 140, 0.7, -0.04, -0.06, -0.02, 0.0, -0.01, 0.01),
+        (group, "code", "keyword", 5, 1, 7, 1.0, 0.4, None, None, 0.0, None, None),
+    ]
+    rows["agreement_of_rules"] = [
+        (group, "math", 0.43, 0.35, 0.51, 40, 9),
+        (group, "code", 0.7, None, None, 1, 1),
+    ]
+    rows["words"] = [
+        (group, "math", "connector", "so", 30, 8, 0.09, 0.06, 0.02, 0.1),
+        (group, "math", "syntax", "\n  ", 20, 8, -0.05, -0.03, -0.05, -0.01),
+        (group, "math", "other", "<b onclick=alert(1)>", 6, 2, -0.3, -0.1, -0.2, 0.05),
+    ]
+    rows["strata"] = [
+        (group, "math", attribute, fifth + 1, least, most, 9, 9, 0.1 * fifth, 0.1 * fifth - 0.15, 0.8,
+         0.01 * fifth, 0.01 * fifth - 0.02, 0.09)
+        for attribute, ranges in (
+            ("perplexity", ((1.25, 1.5), (1.5, 2.25))),
+            ("response length", ((12.0, 20.0), (21.0, 45.0))),
+        )
+        for fifth, (least, most) in enumerate(ranges)
+    ]  # fmt: skip
+    rows["variations"] = [
+        (attribute, group, "math", label, variation, value, value - 0.05, value + 0.05, 9, value < 0)
+        for attribute, label in (("band", "easy"), ("behaviour", "plan"), ("token_class", "operator"))
+        for variation, value in (("own", 0.25), ("modules all", 0.3), ("unit norm", -0.2))
+    ]
+    schemas = {
+        "tokens": TOKENS, "other_tokens": TOKENS, "agreement_of_rules": AGREEMENT, "words": TOP_WORDS,
+        "strata": STRATUM_MEANS, "variations": VARIED,
+    }  # fmt: skip
+    return {
+        name: pl.DataFrame(table, schema=pl.Schema(schemas[name]), orient="row")
+        for name, table in rows.items()
+    }
+
+
 def inputs(
     seeds=2,
     objective="own_correct",
@@ -172,6 +222,7 @@ def inputs(
         orient="row",
     )
     return ReportInputs(
+        **attributes(),
         recipe=given,
         answers={arm: [answers for answers, _ in runs] for arm, runs in exams.items()},
         likelihoods={arm: [likelihoods for _, likelihoods in runs] for arm, runs in exams.items()},
@@ -212,7 +263,8 @@ def printed_numbers(text):
 def ways_to_print(value):
     """A number of numbers.json as the text may show it: plain, as a percentage, signed, to some digits."""
     for number in {value, 100 * value}:
-        for text in (f"{number:,}", f"{number:.0f}", f"{number:.1f}", f"{number:.3f}", f"{number:.3g}"):
+        digits = (".0f", ".1f", ".2f", ".3f", ".3g")
+        for text in (f"{number:,}", *(format(number, form) for form in digits)):
             bare = text.replace("-", "−")
             yield from (bare, f"+{bare}")
 
@@ -346,6 +398,42 @@ def test_behaviours_stand_beside_what_their_place_explains(report):
     assert re.search(r"`math` \| plan +\| +12 \| +25\.0 % \| +\+0\.011 \[\+0\.002, \+0\.021\]", section)
     assert re.search(r"`code` \| loop +\| +1 \| +100\.0 % \| +\+0\.5 \|", section)
     assert "**verification of `math` on `math/correct` changes sign when its place is held**" in section
+
+
+def test_tokens_stand_under_both_rules_and_what_turns_is_said(report):
+    """By class: its mean, that beyond its place, that under the other rule; and how far rules agree."""
+    text, _ = report
+    section = text.split("## Which tokens teach")[1].split("\n## ")[0]
+    shown = r"\+0\.02 \[\+0\.01, \+0\.03\] \| +\+0\.01 \[\+0\.004, \+0\.02\] \| +−0\.04 \[−0\.06, −0\.02\]"
+    assert re.search(rf"`math` \| operator +\| +90 \| +70\.0 % \| +{shown}", section)
+    assert "tokens of `math` on `math/correct` with a rank correlation of 0.43 [0.35, 0.51]" in section
+    assert "**connector of `math` on `math/correct` changes sign when its place is held**" in section
+    assert "**operator of `math` on `math/correct` changes sign with the token rule**" in section
+    assert "Influence of 1 classes of tokens changes sign with the token rule" in text.split("## Which")[0]
+
+
+def test_words_show_as_text_and_blanks_are_seen(report):
+    section = report[0].split("Words at either end")[1].split("\n## ")[0]
+    so = r"`math` \| `so` +\| connector +\| +30 \| +8 \| +\+0\.06 \[\+0\.02, \+0\.1\]"
+    assert re.search(so, section)
+    assert "| `⏎␣␣` " in section
+    assert "&lt;b␣onclick" in section
+    assert "<b" not in section
+
+
+def test_fifths_have_their_bounds_and_both_means(report):
+    section = report[0].split("## Length and perplexity")[1].split("\n## ")[0]
+    assert re.search(r"`math` +\| second \| +21 \| +45 \| +9 \| +\+0\.1 \[−0\.05, \+0\.8\]", section)
+    assert re.search(r"`math` +\| lowest \| +1\.25 \| +1\.50 \|", section)
+
+
+def test_what_changes_sign_under_a_variation_is_in_bold_and_counted(report):
+    text, _ = report
+    section = text.split("## What changes sign")[1].split("\n## ")[0]
+    assert section.count("**−0.2 [−0.25, −0.15]**") == 3
+    assert "Under `unit norm` 3 of 3 means change sign." in section
+    assert "Under `modules all` 0 of 3 means change sign." in section
+    assert "(`unit norm`): see *What changes sign*" in text.split("## Which")[0]
 
 
 def test_text_from_elsewhere_cannot_act():

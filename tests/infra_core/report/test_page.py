@@ -67,6 +67,7 @@ def test_every_number_in_a_chart_is_in_numbers_json(written):
     known = {shown for value in values(numbers) for shown in ways_to_print(value)}
     drawn = draw(numbers)
     assert {"accuracy", "differences", "influence", "step_influence", "mixtures", "fates"} <= set(drawn)
+    assert {"token_influence", "influence_a_token_by_perplexity"} <= set(drawn)
     for name, chart in drawn.items():
         if name == "lengths":  # tokens by rows, both of which are
             continue
