@@ -9,7 +9,17 @@ from infra_core.lm.published import config_of
 from infra_core.planning.cost import BATCHES, plan
 from infra_core.planning.stages import Volume
 from infra_core.planning.work import Machine
-from infra_core.recipe import Flip, Identity, LoraParams, Perplexity, RateParams, Rds, Recipe, Select
+from infra_core.recipe import (
+    Flip,
+    Identity,
+    IndexParams,
+    LoraParams,
+    Perplexity,
+    RateParams,
+    Rds,
+    Recipe,
+    Select,
+)
 
 VOLUME = Volume(rows=1000, tokens=500_000, base_tokens=100_000, questions=50)
 MACHINE = Machine(int(24e9), 1, flops=1e11, number_seconds=1e-9, call_seconds=1e-5, basis="made up")
@@ -120,3 +130,15 @@ def test_comparing_token_rules_is_planned_as_a_second_scoring():
     alone = seconds["position", None], seconds["loss_term", None]
     for rule in ("position", "loss_term"):
         assert seconds[rule, None] < seconds[rule, True] <= 1.01 * sum(alone)
+
+
+def test_an_index_is_planned_where_a_recipe_has_one_with_the_bytes_that_its_rows_take():
+    """Three layers of three modules, each wider than what is kept of it."""
+    bare, kept = planned("tiny"), planned("tiny", index=IndexParams(coordinates=1024))
+    assert bare.row_bytes == 0
+    assert kept.row_bytes == 3 * 3 * (1024 + 2 * 4)
+    assert [stage for stage in kept.stages if stage.stage != "index"] == list(bare.stages)
+    [stage] = [stage for stage in kept.stages if stage.stage == "index"]
+    assert stage.traffic.written == VOLUME.rows * kept.row_bytes
+    assert stage.held.eigenbases == bare.factors.basis
+    assert kept.as_json()["index_row_bytes"] == kept.row_bytes
