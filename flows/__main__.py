@@ -107,7 +107,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """See whether a recipe's scores are true: retrain on subsets of its corpus, and compare with rivals."""
-    path = _checked(recipe, store, to_validate=True)
+    path = _checked(recipe, store, lambda given: given.require_validity())
     from flows.deployed import validate as flow
     from flows.resources import asked
 
@@ -115,25 +115,41 @@ def validate(
     _run(flow, as_json, recipe=path, store=store, rehearse=rehearse, resources=resources)
 
 
-def _checked(recipe: str, store: str, *, to_validate: bool = False) -> str:
+@app.command()
+def ask(
+    recipe: RecipeName,
+    store: StoreUrl = "file://./store",
+    device: Device = "auto",
+    rehearse: Rehearse = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an index of a recipe's corpus new questions; only rows that it does not have yet are passed."""
+    path = _checked(recipe, store, lambda given: given.require_index())
+    from flows.ask import ask as flow
+    from flows.resources import asked
+
+    resources = asked(device=device, workers=workers)
+    _run(flow, as_json, recipe=path, store=store, rehearse=rehearse, resources=resources)
+
+
+def _checked(recipe: str, store: str, require: Callable[[Any], object] = lambda _: None) -> str:
     """Return the path of a recipe; a wrong request is refused before a server is started for it."""
     from infra_core.recipe import Recipe
     from infra_core.store.store import ArtifactStore
 
     path = recipe_path(recipe)
-    given = Recipe.load(path)
-    if to_validate:
-        given.require_validity()
+    require(Recipe.load(path))
     ArtifactStore(store).probe()
     return str(path)
 
 
 def _run(flow: Callable[..., Any], as_json: bool, **given: Any) -> None:
-    """Run a flow that ends in a report, and say what it came to."""
-    from flows.terminal import print_outcome
+    """Run a flow and say what it came to."""
+    from flows.terminal import print_result
 
     result = flow(**given, return_state=True).result()
-    print_outcome(result)
+    print_result(result)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
 

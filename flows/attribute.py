@@ -11,6 +11,7 @@ from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
 from tasks.base import base, pinned
 from tasks.collect_queries import QueryRun, collect_queries
+from tasks.drift import DriftRun, drift, earlier_corpus, is_near
 from tasks.fit_eigenbasis import fit_eigenbasis
 from tasks.fit_factors import fit_factors
 from tasks.ingest import catalogued, counting, ingest
@@ -42,15 +43,35 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What attribution leaves behind for curation."""
+class Learnt:
+    """A model that learnt from the corpus, and the curvature of what it learnt.
+
+    Attributes
+    ----------
+    base
+        What it was before.
+    keep_all
+        The untouched corpus, as it is now.
+    taught
+        The corpus that model and factors are of: the same, or that of an earlier run that is near enough.
+    drift
+        How near; None where it is the same.
+    """
 
     data: Data
     base: Artifact
     keep_all: Artifact
+    taught: Artifact
     checkpoint: Artifact
-    queries: Artifact
     factors: Artifact
+    drift: Artifact | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Learnt):
+    """What attribution leaves behind for curation."""
+
+    queries: Artifact
     scores: Artifact
 
 
@@ -118,24 +139,47 @@ def try_problems(
     }
 
 
-def attribute(given: Recipe, ctx: RunContext) -> Found:
-    """Find which examples, spans and tokens teach the model."""
+def learn(given: Recipe, ctx: RunContext) -> Learnt:
+    """Train on the corpus and fit the curvature; or keep both from an earlier run that it is near to."""
     drawn = untrained(given, ctx)
     started = start(given, ctx, drawn)
     data = gather(given, ctx, drawn, started)
     keep_all = mix(ctx, label="keep_all", **data.pools(), params=given.mixing("keep_all"))
+    earlier = earlier_corpus(ctx, given.refit) or keep_all
+    taught = teach(given, ctx, started, earlier)
+    if earlier == keep_all:
+        return Learnt(data, started, keep_all, keep_all, **taught)
+    far = drift(ctx, before=earlier, corpus=keep_all, **taught, params=DriftRun.of(given))
+    if is_near(ctx, far):
+        return Learnt(data, started, keep_all, earlier, **taught, drift=far)
+    return Learnt(data, started, keep_all, keep_all, **teach(given, ctx, started, keep_all))
+
+
+def teach(given: Recipe, ctx: RunContext, started: Artifact, corpus: Artifact) -> dict[str, Any]:
+    """Train on a corpus and fit the curvature on it."""
     first = given.train.run(derive_seed(given.seed, "train", 0))
-    checkpoint = train(ctx, label="keep_all 0", base=started, corpus=keep_all, params=first)
-    queries = collect_queries(
+    checkpoint = train(ctx, label="keep_all 0", base=started, corpus=corpus, params=first)
+    return {"checkpoint": checkpoint, "factors": fitted(given, ctx, "", checkpoint, corpus)}
+
+
+def collected(given: Recipe, ctx: RunContext, learnt: Learnt) -> Artifact:
+    """Collect the queries of a recipe."""
+    return collect_queries(
         ctx,
-        checkpoint=checkpoint,
-        benchmarks=data.benchmarks,
-        base=started if given.queries.objective == "changed" else None,
+        checkpoint=learnt.checkpoint,
+        benchmarks=learnt.data.benchmarks,
+        base=learnt.base if given.queries.objective == "changed" else None,
         params=QueryRun.of(given),
     )
-    factors = fitted(given, ctx, "", checkpoint, keep_all)
+
+
+def attribute(given: Recipe, ctx: RunContext) -> Found:
+    """Find which examples, spans and tokens teach the model."""
+    learnt = learn(given, ctx)
+    data, checkpoint, factors = learnt.data, learnt.checkpoint, learnt.factors
+    queries = collected(given, ctx, learnt)
     scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
-    return Found(data, started, keep_all, checkpoint, queries, factors, scores)
+    return Found(**vars(learnt), queries=queries, scores=scores)
 
 
 def fitted(

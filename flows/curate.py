@@ -115,7 +115,9 @@ def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
 
 def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:
     """Train every arm once a seed; the base they start from stands beside them, untrained."""
-    arms = {"base": {"0": found.base}, "keep_all": {"0": found.checkpoint}}  # what scores were taken of
+    arms = {"base": {"0": found.base}, "keep_all": {}}
+    if found.taught == found.keep_all:  # scores may be those of a model from before
+        arms["keep_all"]["0"] = found.checkpoint
     wanted = {
         f"{arm} {seed}": (arm, seed)
         for arm in mixtures

@@ -26,7 +26,7 @@ def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable
         wanted |= given.mixing(arm).evidence
     is_plain = not wanted.isdisjoint({"identity", "reserve_identity"})
     plain = (
-        fitted(given, ctx, "identity", found.checkpoint, found.keep_all, curvature="identity")
+        fitted(given, ctx, "identity", found.checkpoint, found.taught, curvature="identity")
         if is_plain
         else found.factors
     )

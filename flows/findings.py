@@ -23,6 +23,7 @@ def findings(given: Recipe, ctx: RunContext, found: Found) -> dict[str, Any]:
         "checkpoint": found.checkpoint,
         "queries": found.queries,
         "scores": found.scores,
+        "drift": found.drift,
         "other_scores": other_scores(given, ctx, found),
         "behaviours": labelled(given, ctx, found) if given.scores.spans else None,
         "token_classes": token_classes(ctx, corpus=corpus, base=found.base),
@@ -50,15 +51,15 @@ def varied(given: Recipe, ctx: RunContext, found: Found, asked: RobustnessParams
     corpus, queries = found.data.corpus, found.queries
     built: dict[str, Artifact] = {}
     if asked.modules is not None:
-        factors = fitted(given, ctx, asked.modules, found.checkpoint, found.keep_all, modules=asked.modules)
+        factors = fitted(given, ctx, asked.modules, found.checkpoint, found.taught, modules=asked.modules)
         built["modules"] = scored(
             given, ctx, f"corpus, {asked.modules}", found.checkpoint, corpus, factors, queries
         )
     if asked.train_seed is not None:
         label = f"keep_all {asked.train_seed}"
         params = given.train.run(derive_seed(given.seed, "train", asked.train_seed))
-        model = train(ctx, label=label, base=found.base, corpus=found.keep_all, params=params)
-        factors = fitted(given, ctx, label, model, found.keep_all)
+        model = train(ctx, label=label, base=found.base, corpus=found.taught, params=params)
+        factors = fitted(given, ctx, label, model, found.taught)
         built["train_seed"] = scored(given, ctx, f"corpus, {label}", model, corpus, factors, queries)
     if "unit_norm" in asked.gradients:
         built["gradient_norms"] = gradient_norms(

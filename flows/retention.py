@@ -9,7 +9,7 @@ from infra_core.errors import RequestError
 from infra_core.store.retention import Folder, look, loose, remove
 from infra_core.store.store import ArtifactStore
 
-RESULTS = ("report", "assess", "publish")
+RESULTS = ("report", "assess", "publish", "ask")
 """Stages that nothing is made from: what they write is what people want."""
 
 
@@ -20,7 +20,7 @@ class Collected:
     Attributes
     ----------
     kept
-        The reports and publications that were to be kept.
+        The reports, answers and publications that were to be kept.
     stays, goes
         Folders that these need or that are young, and all others.
     removed

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.answers import Answers
 from flows.monitor import exam, validity
 from flows.outcome import Outcome
 from flows.plan import plan_line
@@ -25,6 +26,32 @@ console = Console(highlight=False)
 
 VIEWS = {"ingest": print_corpus, "mix": print_mixture}
 """Stages whose output has a view of its own."""
+
+
+def print_result(result: Outcome | Answers) -> None:
+    """Print what a flow came to."""
+    if isinstance(result, Answers):
+        print_answers(result)
+    else:
+        print_outcome(result)
+
+
+def print_answers(answers: Answers) -> None:
+    """Print the most helpful and most harmful examples of each group, and how well the index finds them."""
+    told = answers.told
+    shown = Table("group", "side", "example", "influence", "by the index", title="exact influence, nats")
+    for group, side, example, influence, indexed, bound in answers.led.iter_rows():
+        found = f"{indexed:+.3g} ± {bound:.2g}"
+        shown.add_row(escape(group), side, escape(example), f"{influence:+.3g}", found)
+    console.print(shown)
+    trust = Table("group", "side", f"of the best {told['best']}, found", title="how well the index finds")
+    for row in told["overlap"]:
+        trust.add_row(escape(row["group"]), row["side"], f"{row['overlap']:.0%}")
+    for row in told["agreement"]:
+        ranks = f"Spearman {row['spearman']:.3f}, n {row['n']}" if row["spearman"] is not None else ""
+        trust.add_row(escape(row["group"]), "random rows", ranks)
+    console.print(trust)
+    console.print(f"{told['rows']:,} rows; answers: {escape(answers.artifact.uri)}", soft_wrap=True)
 
 
 def print_outcome(result: Outcome) -> None:
@@ -134,6 +161,8 @@ def print_plan(planned: Plan) -> None:
     covariance, eigenvalues = factors.covariance / 1e9, factors.eigenvalues / 1e9
     console.print(f"factors: covariances {covariance:.2f} GB, eigenvalues {eigenvalues:.2f} GB")
     console.print(f"positions in one pass: {planned.batch:,}")
+    if planned.row_bytes:
+        console.print(f"index: {planned.row_bytes:,} bytes an example")
     for assumed in planned.volume.assumed:
         console.print(f"assumed, not counted: {escape(assumed)}")
     console.print(f"rate: {planned.machine.basis}")

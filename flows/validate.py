@@ -34,8 +34,8 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
 
 
 def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifact:
-    """Run every stage in order and return the page."""
-    found = attribute(given, ctx)
+    """Run every stage in order and return the page; the model is always one of the rows as they are."""
+    found = attribute(given.model_copy(update={"refit": None}), ctx)
     subsets = draw_subsets(
         ctx,
         mixture=found.keep_all,

@@ -22,3 +22,11 @@ def asked_queries(ctx: RunContext, queries: Artifact) -> pl.DataFrame:
 def query_examples(asked: pl.DataFrame, tokenizer: PreTrainedTokenizerBase) -> list[TokenizedExample]:
     """Return queries as rows of tokens, undivided, each called by its `query_id`."""
     return list(render(asked.rename({"query_id": "example_id"}), tokenizer, spans=None))
+
+
+def query_groups(
+    ctx: RunContext, queries: Artifact, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[TokenizedExample]]:
+    """Return the queries that influence is asked on as rows of tokens, by group."""
+    groups = asked_queries(ctx, queries).group_by("group", maintain_order=True)
+    return {str(group): query_examples(rows, tokenizer) for (group,), rows in groups}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load as read_safetensors
+from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,7 +83,9 @@ def read_layers(
     parse: Callable[[Mapping[str, Tensor]], dict[str, T]],
     blocks: Iterable[str],
 ) -> dict[str, T]:
-    """Read the files of these blocks' layers back, onto the context's device; none where there are none.
+    """Map the files of these blocks' layers into memory, or read them onto the context's device.
+
+    On a processor, pages are read when they are used. None where there are no files.
 
     Raises
     ------
@@ -92,13 +94,10 @@ def read_layers(
     """
     values: dict[str, T] = {}
     wanted = {layer_of(block) + SUFFIX for block in blocks}
-    for name in ctx.store.parts(artifact, f"*{SUFFIX}"):
-        if name not in wanted:
-            continue
-        content = ctx.store.read(artifact, name)
+    names = [name for name in ctx.store.parts(artifact, f"*{SUFFIX}") if name in wanted]
+    for name, path in zip(names, ctx.store.local(artifact, names), strict=True):
         try:
-            tensors = read_safetensors(content)
-            values |= parse({key: tensor.to(ctx.device) for key, tensor in tensors.items()})
+            values |= parse(load_file(path, device=ctx.device))
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             told = " ".join(str(error).split())[:300]
             raise DataError(

@@ -46,6 +46,7 @@ from tasks._pools import pool_rows
 from tasks._scored import Scored
 from tasks._stage import RunContext, stage
 from tasks._traces import read_traces
+from tasks.drift import read_drift
 from tasks.mix import LEFT_ROWS, MEASURED, MIXED
 from tasks.rate_difficulty import AGREED
 
@@ -82,8 +83,9 @@ def report(
     """Write `report.md`, `numbers.json` with every figure of it, `figures`, `timing.json` and `report.html`.
 
     `found` holds the pools (corpus, reserve, benchmarks), their ratings and screen, queries, scores, what
-    each span and token is, perplexities, variations on the scores, and the checkpoint that was scored, whose
-    tokenizer says which token is which.
+    each span and token is, perplexities, variations on the scores, the checkpoint that was scored, whose
+    tokenizer says which token is which, and how far the corpus is from that checkpoint's own where they
+    differ.
     """
     scores = found["scores"]
     exams = {arm: [runs[seed] for seed in sorted(runs, key=int)] for arm, runs in evaluations.items()}
@@ -123,6 +125,7 @@ def report(
         queries=read_table(ctx.store, found["queries"], QUERIES, QUERY),
         dropped=_dropped(ctx, [found["corpus"], found["reserve"], found["benchmarks"]]),
         batch_dependence=_batch_dependence(ctx, scores),
+        drift=read_drift(ctx, found.get("drift")),
         versions={name: version(name) for name in PACKAGES},
     )
     markdown, numbers = build(inputs)

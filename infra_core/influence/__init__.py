@@ -12,14 +12,28 @@ from infra_core.influence.factors import (
     ModuleFactors,
     precondition,
 )
-from infra_core.influence.index import IndexBlock, index_examples
+from infra_core.influence.index import IndexBlock, index_examples, index_layout
 from infra_core.influence.kept import KeptPasses
 from infra_core.influence.plan import in_partitions
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.refine import Refinement, refine_queries
-from infra_core.influence.search import IndexedQueries, index_queries, leading, overlap, search
+from infra_core.influence.search import (
+    IndexedQueries,
+    beside,
+    by_example,
+    index_queries,
+    leading,
+    overlap,
+    search,
+)
 from infra_core.influence.self_influence import self_influence
-from infra_core.influence.tensors import bases_from_tensors, factors_from_tensors, to_tensors
+from infra_core.influence.tensors import (
+    bases_from_tensors,
+    block_from_tensors,
+    block_to_tensors,
+    factors_from_tensors,
+    to_tensors,
+)
 from infra_core.influence.tracking import by_layer
 from infra_core.recipe import FactorParams, IndexParams, ScoreParams
 
@@ -41,6 +55,10 @@ __all__ = [
     "agreement",
     "attribute",
     "bases_from_tensors",
+    "beside",
+    "block_from_tensors",
+    "block_to_tensors",
+    "by_example",
     "by_layer",
     "compress_queries",
     "correlated",
@@ -49,6 +67,7 @@ __all__ = [
     "fit_factors",
     "in_partitions",
     "index_examples",
+    "index_layout",
     "index_queries",
     "leading",
     "overlap",

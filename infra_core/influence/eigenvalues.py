@@ -9,8 +9,14 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError
 from infra_core.influence.blocks import blocks_shaped, choose_blocks
 from infra_core.influence.covariance import Eigenbasis, fit_eigenbasis
-from infra_core.influence.factors import DiagonalFactors, Factors, IdentityFactors, ModuleFactors
-from infra_core.influence.gradients import gradient_hooks
+from infra_core.influence.factors import (
+    DiagonalFactors,
+    Factors,
+    IdentityFactors,
+    ModuleFactors,
+    bases_of,
+)
+from infra_core.influence.gradients import Basis, gradient_hooks
 from infra_core.influence.labels import fisher_labels
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -70,6 +76,32 @@ def fit_factors(
     return {name: ModuleFactors(one.q_a, one.q_g, squares[name] / n, n) for name, one in bases.items()}
 
 
+def eigenvalues_along(
+    model: nn.Module,
+    examples: Iterable[TokenizedExample],
+    factors: Mapping[str, Factors],
+    params: FactorParams,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """Return Λ of these rows along the directions of factors that were fitted on others, by block name.
+
+    Parameters
+    ----------
+    model, factors, params
+        Those that were fitted; `params` say how many of the rows are taken, and under whose labels.
+    examples
+        Rows.
+    batch_tokens
+        Padded positions a batch; does not change the result beyond rounding.
+    progress
+        Called with (tokens done, tokens in all or None) after each batch.
+    """
+    squares, n = _squared_gradients(model, examples, params, bases_of(factors), (batch_tokens, progress))
+    return {name: total / n for name, total in squares.items()}
+
+
 def kfac_factors(basis: Eigenbasis) -> ModuleFactors:
     """Return A ⊗ G itself: of a sequence, were its positions independent of each other."""
     eigenvalues = basis.positions * torch.outer(basis.values_g, basis.values_a)
@@ -80,7 +112,7 @@ def _squared_gradients(
     model: nn.Module,
     examples: Iterable[TokenizedExample],
     params: FactorParams,
-    bases: Mapping[str, Eigenbasis | None],
+    bases: Mapping[str, Basis | None],
     batches_of: tuple[int, Progress | None],
 ) -> tuple[dict[str, Tensor], int]:
     """Sum the squares of each sequence's gradient, rotated where there is a basis, and count the gradients.
@@ -110,7 +142,7 @@ def _squared_gradients(
     return totals, n_gradients
 
 
-def _check_sharing(tracked: Tracked, bases: Mapping[str, Eigenbasis | None]) -> None:
+def _check_sharing(tracked: Tracked, bases: Mapping[str, Basis | None]) -> None:
     for name, leader in tracked.leaders.items():
         one, other = bases[name], bases[leader]
         if one is None or other is None or one.q_a is other.q_a:

@@ -132,6 +132,7 @@ def index_examples(
     examples: Iterable[TokenizedExample],
     params: IndexParams,
     *,
+    layout: IndexLayout | None = None,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> IndexBlock:
@@ -147,6 +148,8 @@ def index_examples(
         Training rows.
     params
         How many coordinates, of examples or of spans.
+    layout
+        From `index_layout`, for those who index block after block; it sorts all eigenvalues.
     batch_tokens
         Padded positions a batch; does not change the result beyond rounding.
     progress
@@ -157,7 +160,7 @@ def index_examples(
     IndexBlock
         A row an example, or one a span, in the order of the examples.
     """
-    layout = index_layout(factors, params)
+    layout = layout or index_layout(factors, params)
     columns, numbers = layout.columns, {name: number for number, name in enumerate(layout.places)}
     found: dict[int, tuple[TokenizedExample, tuple[Tensor, ...]]] = {}
     with quiet(model):

@@ -100,7 +100,7 @@ class Need:
 
 
 def need_of(stage: str, groups: int = 1) -> Need:
-    """Return what a stage needs: ``fit_eigenbasis``, ``fit_factors``, or ``score`` to prepare its queries.
+    """Return what a stage needs: ``fit_eigenbasis``, ``fit_factors``, ``index``, or ``score`` for queries.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def need_of(stage: str, groups: int = 1) -> Need:
     match stage:
         case "fit_eigenbasis":
             return Need(lambda size: size.covariance_bytes, lambda size: size.decomposing_bytes)
-        case "fit_factors":
+        case "fit_factors" | "index":
             return Need(
                 lambda size: size.covariance_bytes + size.weight_bytes,
                 lambda size: GRADIENTS * size.weight_bytes,
@@ -127,7 +127,7 @@ def need_of(stage: str, groups: int = 1) -> Need:
                 lambda size: size.covariance_bytes + (2 + groups) * size.weight_bytes,
                 lambda size: GRADIENTS * size.weight_bytes,
             )
-    raise ValueError(f"no stage {stage!r} holds factors; name one of {', '.join(FITTING)} or score")
+    raise ValueError(f"no stage {stage!r} holds factors; name one of {', '.join(FITTING)}, index or score")
 
 
 def partitions(

@@ -1,7 +1,8 @@
 """Questions to an index of gradients: queries, damping and differences are chosen now; no row is passed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import polars as pl
 import torch
@@ -68,12 +69,27 @@ class IndexedQueries:
         )
 
 
+def beside(several: Sequence[IndexedQueries]) -> IndexedQueries:
+    """Put together what the same groups come to along some blocks of the model each."""
+    layout: dict[str, dict[str, Any]] = {
+        field.name: {name: one for each in several for name, one in getattr(each.layout, field.name).items()}
+        for field in fields(IndexLayout)
+    }
+    return IndexedQueries(
+        IndexLayout(**layout),
+        several[0].groups,
+        torch.cat([each.coordinates for each in several], dim=1),
+        torch.cat([each.tails for each in several], dim=1),
+    )
+
+
 def index_queries(
     model: nn.Module,
     factors: Mapping[str, Factors],
     groups: Mapping[str, Sequence[TokenizedExample]],
     params: IndexParams,
     *,
+    layout: IndexLayout | None = None,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> IndexedQueries:
@@ -81,7 +97,7 @@ def index_queries(
 
     Parameters
     ----------
-    model, factors, params
+    model, factors, params, layout
         Those of `index_examples`.
     groups
         Queries by group name, as for `precondition_queries`.
@@ -90,7 +106,7 @@ def index_queries(
     progress
         Called with (tokens done, tokens in all) after each batch; starts over for each group.
     """
-    layout = index_layout(factors, params)
+    layout = layout or index_layout(factors, params)
     coordinates, tails = [], []
     for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
         heads, rests = [], []
@@ -175,6 +191,13 @@ def _frame(
         "bound": bounds.flatten().numpy(),
     }
     return pl.concat([rows[each], pl.DataFrame(columns)], how="horizontal").cast(FOUND)
+
+
+def by_example(found: pl.DataFrame) -> pl.DataFrame:
+    """Sum what `search` finds of spans, and how far it may be off, to whole examples."""
+    sums = pl.col("influence", "bound").sum()
+    summed = found.group_by("example_id", "group", maintain_order=True).agg(sums)
+    return summed.with_columns(span=pl.lit(None, dtype=pl.Int32)).select(*FOUND).cast(FOUND)
 
 
 def leading(scores: pl.DataFrame, m: int) -> pl.DataFrame:

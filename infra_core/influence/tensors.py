@@ -1,6 +1,6 @@
-"""Bases and factors as named tensors, as a caller may keep them: a safetensors file a layer."""
+"""Bases, factors and blocks of an index as named tensors, as a caller may keep them: in safetensors files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 import torch
@@ -8,8 +8,10 @@ from torch import Tensor
 
 from infra_core.influence.covariance import Eigenbasis
 from infra_core.influence.factors import DiagonalFactors, Factors, IdentityFactors, ModuleFactors
+from infra_core.influence.index import IndexBlock
 
 IDENTITY = "identity"
+WHOLE = -1  # in place of the number of a span
 
 
 def to_tensors(values: Mapping[str, Factors] | Mapping[str, Eigenbasis]) -> dict[str, Tensor]:
@@ -74,3 +76,43 @@ def _factors(found: Mapping[str, Tensor]) -> Factors:
     if "q_a" not in found:
         return DiagonalFactors(found["eigenvalues"], n_sequences)
     return ModuleFactors(found["q_a"], found["q_g"], found["eigenvalues"], n_sequences)
+
+
+def block_to_tensors(block: IndexBlock, columns: Mapping[str, slice]) -> dict[str, Tensor]:
+    """Lay a block of an index out as named tensors, those of each block of the model apart.
+
+    What `block_from_tensors` reads. Where several blocks are of the same rows, each along other blocks of the
+    model, their tensors are those of all together.
+
+    Parameters
+    ----------
+    block
+        From `index_examples`.
+    columns
+        Of its layout: which of them are of which block of the model.
+    """
+    ids = [name.encode() for name in block.example_ids]
+    letters = torch.zeros(len(ids), max(map(len, ids), default=0), dtype=torch.uint8)
+    for row, text in enumerate(ids):
+        letters[row, : len(text)] = torch.tensor(list(text), dtype=torch.uint8)
+    spans = [WHOLE if span is None else span for span in block.spans]
+    found = {"example_ids": letters, "spans": torch.tensor(spans, dtype=torch.int32)}
+    for number, (name, inside) in enumerate(columns.items()):
+        found[f"{name}:codes"] = block.codes[:, inside].contiguous()
+        found[f"{name}:scales"] = block.scales[:, number].contiguous()
+        found[f"{name}:tails"] = block.tails[:, number].contiguous()
+    return found
+
+
+def block_from_tensors(tensors: Mapping[str, Tensor], names: Iterable[str]) -> IndexBlock:
+    """Return the block of an index that `block_to_tensors` laid out, its columns in the order of `names`."""
+    wanted = list(names)
+    ids = [bytes(row).rstrip(b"\0").decode() for row in tensors["example_ids"].tolist()]
+    spans = [None if span == WHOLE else span for span in tensors["spans"].tolist()]
+    return IndexBlock(
+        ids,
+        spans,
+        torch.cat([tensors[f"{name}:codes"] for name in wanted], dim=1),
+        torch.stack([tensors[f"{name}:scales"] for name in wanted], dim=1),
+        torch.stack([tensors[f"{name}:tails"] for name in wanted], dim=1),
+    )

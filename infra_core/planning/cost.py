@@ -46,7 +46,8 @@ class StagePlan:
     partitions
         Turns over the layers.
     passes
-        Times that the rows go through the model: twice however many turns there are.
+        Times that the rows go through the model: twice however many turns there are; for an index once a
+        turn.
     """
 
     stage: str
@@ -97,6 +98,12 @@ class Plan:
         return [stage.stage for stage in self.stages if stage.peak_bytes > usable]
 
     @property
+    def row_bytes(self) -> int:
+        """Of an index, an example; 0 where the recipe has none."""
+        written = sum(stage.traffic.written for stage in self.stages if stage.stage == "index")
+        return round(written / max(self.volume.rows, 1))
+
+    @property
     def seconds(self) -> float:
         """All stages one after the other."""
         return sum(stage.seconds for stage in self.stages)
@@ -120,6 +127,7 @@ class Plan:
             "tokens": self.volume.tokens,
             "assumed": list(self.volume.assumed),
             "basis": self.machine.basis,
+            "index_row_bytes": self.row_bytes,
         }
 
 
@@ -176,7 +184,8 @@ def _planned(
     batch = next(filter(memory.has_room, fast), BATCHES[-1])
     run = StageWork(recipe, shape, volume, batch, memory.recomputes())
     partitions = {stage: len(memory.turns(stage, batch)) for stage in TURNS}
-    passes = {stage: min(partitions[stage], 2) for stage in TURNS} | {"score": 1}
+    passes = {stage: min(partitions[stage], 2) for stage in TURNS}
+    passes |= {"score": 1, "index": partitions["index"]}
     work = _work(run, sizes, passes)
     artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
     test = None if asked is None else Validation(run, asked, memory)
@@ -206,6 +215,7 @@ def _work(run: StageWork, sizes: Sequence[ModuleSize], passes: dict[str, int]) -
         "collect_queries": run.asking(),
         **run.fitting(sizes, passes),
         "score": run.scoring(sizes),
+        "index": run.indexing(sizes, passes["index"]),
         "evaluate": run.examining(),
         "attempt": run.trying(),
         "perplexity": run.passing("perplexity"),

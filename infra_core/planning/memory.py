@@ -123,6 +123,8 @@ class Memory:
 
     def of(self, stage: str, batch: int) -> StageBytes:
         """Return what a stage holds at its fullest."""
+        if stage == "index":  # the same factors, and gradients of single rows beside them
+            return self.of("fit_factors", batch)
         if stage == "train":
             trained, longest = self.trained(), max(batch, self.longest_row)
             activations = self.shape.training_bytes(longest, self.recomputes())
@@ -165,5 +167,5 @@ class Memory:
         return directions + (sum(each) * self.weight_bytes // FP32 if moving else 0)
 
 
-TURNS = ("fit_eigenbasis", "fit_factors", "score")
+TURNS = ("fit_eigenbasis", "fit_factors", "score", "index")
 """Stages that take some layers at a time where not all fit."""

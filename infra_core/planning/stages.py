@@ -9,6 +9,8 @@ from infra_core.influence.plan import ModuleSize
 from infra_core.planning.work import Amount, Shape, Work
 from infra_core.recipe import AskParams, DrawParams, Recipe, ScoreParams
 
+SPAN_TOKENS = 32  # of a line or a sentence, about
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -122,6 +124,19 @@ class StageWork:
             return dual * query_groups(self.recipe)
         tracked = sum(size.d_out * size.d_in for size in sizes)
         return self.through(tokens) + Work(2 * tracked * tokens * query_groups(self.recipe))
+
+    def indexing(self, sizes: Sequence[ModuleSize], passes: int) -> Work:
+        """Return the work of an index of the corpus, if the recipe has one: rows are passed once a turn."""
+        if self.recipe.index is None:
+            return Work()
+        tokens, squares = self.volume.tokens, sum(size.d_out**2 + size.d_in**2 for size in sizes)
+        return self.through(tokens) * passes + Work(2 * squares * tokens)
+
+    @property
+    def indexed_rows(self) -> Amount:
+        """Of an index: examples, or their spans."""
+        spans = self.recipe.index is not None and self.recipe.index.level == "span"
+        return self.volume.tokens / SPAN_TOKENS if spans else self.volume.rows
 
     def passing(self, kind: str) -> Work:
         """Return the work of one forward pass over what some rule wants to know this of."""

@@ -1,11 +1,13 @@
 """What each stage reads from and writes to the store, and what it lays down on a local disk meanwhile."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infra_core.influence.plan import ModuleSize
 from infra_core.planning.memory import ADAM_BYTES, Memory
 from infra_core.planning.stages import StageWork
 from infra_core.planning.work import FP32
-from infra_core.recipe import DrawParams
+from infra_core.recipe import DrawParams, Recipe
 
 TEXT_BYTES = 3  # a token of an answer
 SCORE_BYTES = FP32 * 1.1  # a token and group: its own score, and its share of spans'
@@ -46,12 +48,21 @@ def traffic(stage: str, run: StageWork, memory: Memory) -> Traffic:
             written = run.scored_tokens * memory.groups * SCORE_BYTES
             factors = basis + eigenvalues
             return Traffic(model + factors, int(written), memory.groups * eigenvalues if waits else 0)
+        case "index":
+            written = run.indexed_rows * row_bytes(recipe, memory.sizes)
+            return Traffic(model + basis + eigenvalues, int(written))
         case "collect_queries":
             return Traffic(model, _answers(recipe.queries, run.volume.questions))
         case "evaluate":
             times = run.arms + 1
             return Traffic(model * times, _answers(recipe.evaluate, run.volume.questions) * times)
     return Traffic(read=model)
+
+
+def row_bytes(recipe: Recipe, sizes: Sequence[ModuleSize]) -> int:
+    """Return what a row of a recipe's index takes: coordinates of each block, and a step and a norm."""
+    most = recipe.index.coordinates if recipe.index is not None else 0
+    return sum(min(most, size.d_out * size.d_in) + 2 * FP32 for size in sizes)
 
 
 def _answers(given: DrawParams, questions: int) -> int:

@@ -13,7 +13,15 @@ from infra_core.recipe.data import (
     Source,
 )
 from infra_core.recipe.evaluation import AskParams, DrawParams, EvaluateParams
-from infra_core.recipe.influence import FactorParams, IndexParams, QueryParams, ScoreParams
+from infra_core.recipe.influence import (
+    DriftLimits,
+    FactorParams,
+    IndexParams,
+    QueryParams,
+    QuestionParams,
+    RefitParams,
+    ScoreParams,
+)
 from infra_core.recipe.mixture import (
     Ablate,
     AnyControl,
@@ -61,6 +69,7 @@ __all__ = [
     "Control",
     "CorpusParams",
     "DrawParams",
+    "DriftLimits",
     "EvaluateParams",
     "FactorParams",
     "Flip",
@@ -79,10 +88,12 @@ __all__ = [
     "PretrainedBase",
     "Prune",
     "QueryParams",
+    "QuestionParams",
     "Random",
     "RateParams",
     "Rds",
     "Recipe",
+    "RefitParams",
     "Reverse",
     "RobustnessParams",
     "Rule",

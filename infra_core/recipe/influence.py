@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from infra_core.recipe.data import Source
 from infra_core.recipe.evaluation import AskParams, Temperature
 from infra_core.recipe.params import Count, Fraction, ModuleChoice, Params
 
@@ -54,3 +55,26 @@ class ScoreParams(Params):
         """The same under the token rule that this is not."""
         other = "loss_term" if self.token_rule == "position" else "position"
         return self.model_copy(update={"token_rule": other})
+
+
+class QuestionParams(Params):
+    """What `infra ask` asks an index: other queries, another damping, differences of groups."""
+
+    sources: tuple[Source, ...] = ()  # whose responses are queries, a group each; none: the recipe's queries
+    contrasts: tuple[tuple[str, str], ...] = ()  # groups: what helps the first more than the second
+    damping: Annotated[float, Field(gt=0)] | None = None  # that of scores by default
+    best: Count = 16  # of each group: so many most helpful and most harmful examples are told
+    sample: Count = 64  # random examples, scored exactly to see how far the index is to be trusted
+
+
+class DriftLimits(Params):
+    """How far a corpus may be from the one that a model and its factors are of; see `influence.drift`."""
+
+    rows: Fraction = 0.05  # of those that the model learnt from: that came or went
+    curvature: Fraction = 0.05  # by which those that came move Λ
+
+
+class RefitParams(DriftLimits):
+    """Which earlier model scores a corpus that has changed, as long as that is near."""
+
+    since: str  # the report of an earlier run: its address, or report/<key>

@@ -13,7 +13,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from infra_core.errors import RequestError
 from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams, Source
 from infra_core.recipe.evaluation import EvaluateParams
-from infra_core.recipe.influence import FactorParams, QueryParams, ScoreParams
+from infra_core.recipe.influence import (
+    FactorParams,
+    IndexParams,
+    QueryParams,
+    QuestionParams,
+    RefitParams,
+    ScoreParams,
+)
 from infra_core.recipe.mixture import (
     COPIES,
     Ablate,
@@ -49,6 +56,9 @@ class Recipe(Params):
     query_share: Fraction | None = None  # of a benchmark that is both queried and examined; split by question
     factors: FactorParams = FactorParams()
     scores: ScoreParams
+    refit: RefitParams | None = None  # none: model and factors are of the rows as they are now
+    index: IndexParams | None = None  # for `infra ask`, as what is asked of it; no part of a mixture
+    ask: QuestionParams | None = None
     compare_rules: bool | None = None  # score the corpus under the other token rule too; the page can switch
     robustness: RobustnessParams | None = None  # the report shows its tables under these variations too
     mixtures: Annotated[dict[Name, MixtureRule], Field(min_length=1)]
@@ -141,6 +151,12 @@ class Recipe(Params):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _an_index_can_be_asked(self) -> "Recipe":
+        if self.index is not None and self.index.level == "span" and self.scores.spans is None:
+            raise ValueError("index.level is span, and responses have none; give scores.spans")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _one_seed(cls, given: Any) -> Any:
@@ -198,8 +214,23 @@ class Recipe(Params):
             )
         return self.validity
 
+    def require_index(self) -> IndexParams:
+        """Return what is kept of every gradient.
+
+        Raises
+        ------
+        RequestError
+            If the recipe does not say.
+        """
+        if self.index is None:
+            raise RequestError(
+                f"recipe {self.name} has no section index, which says what is kept of gradients; add one, "
+                "such as `index: {coordinates: 1024}`"
+            )
+        return self.index
+
     def placeless(self) -> "Recipe":
-        """Return what a mixture and its report hang on: no addresses of files, nor how scores are tested."""
+        """Return what a mixture and its report hang on: not where files are, nor what else scores are for."""
 
         def without(sources: tuple[Source, ...]) -> tuple[Source, ...]:
             return tuple(source.placeless() for source in sources)
@@ -211,6 +242,9 @@ class Recipe(Params):
                 "corpus": self.corpus.model_copy(update=corpus),
                 "benchmarks": {name: given.placeless() for name, given in self.benchmarks.items()},
                 "validity": None,
+                "refit": None,  # the model that was kept is an input by itself
+                "index": None,
+                "ask": None,
             }
         )
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from infra_core.errors import RequestError
 from infra_core.recipe.data import AttemptParams, Source
+from infra_core.recipe.influence import QuestionParams
 from infra_core.recipe.mixture import MixtureRule, Prune
 from infra_core.recipe.model import ScratchBase
 from infra_core.recipe.recipe import Recipe
@@ -66,6 +67,8 @@ def rehearsal(recipe: Recipe) -> Recipe:
                 update={"questions": QUESTIONS, "max_new_tokens": TOKENS, "draws": 1, "pass_at": ()}
             ),
             "validity": _few_retrainings(recipe),
+            "refit": None,  # what it names is a model of full width
+            "ask": _questions(recipe),
         }
     )
 
@@ -73,6 +76,11 @@ def rehearsal(recipe: Recipe) -> Recipe:
 def _brief(recipe: Recipe) -> AttemptParams | None:
     tried = recipe.difficulty.tried
     return tried and tried.model_copy(update={"draws": 2, "max_new_tokens": TOKENS})
+
+
+def _questions(recipe: Recipe) -> QuestionParams | None:
+    asked = recipe.ask
+    return asked and asked.model_copy(update={"sources": tuple(map(_stand_in, asked.sources))})
 
 
 def _few_retrainings(recipe: Recipe) -> ValidityParams | None:

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from infra_core.attributes.places import clear_sign
-from infra_core.report.figures import Figures
+from infra_core.report.figures import EVERYWHERE, Figures
 from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code
 from infra_core.report.tokens import turned_by_rule
@@ -15,6 +15,7 @@ from infra_core.report.tokens import turned_by_rule
 def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], figures: Figures) -> list[str]:
     """Return every weakness that can be read off the run, as lines of Markdown."""
     found = [
+        *_earlier_model(inputs, figures),
         *_flips(inputs, figures),
         *_rules(inputs, figures),
         *_variations(inputs),
@@ -26,6 +27,20 @@ def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], fig
     if inputs.batch_dependence:
         found.append(f"Gradients depend on what shares a batch: {code(inputs.batch_dependence)}.")
     return [*(f"- {line}" for line in found or ["None of the signs that are looked for was seen."]), ""]
+
+
+def _earlier_model(inputs: ReportInputs, figures: Figures) -> Iterator[str]:
+    """Say that scores are by a model that did not see all rows."""
+    drift = inputs.drift
+    if drift is None:
+        return
+    new = figures.count("rows newer than the scored model", drift.new)
+    gone = figures.count("rows gone since the scored model", drift.gone)
+    told = f"Scores are by the model and the factors of an earlier run: {new} rows came since, {gone} went"
+    if drift.curvature is not None:
+        moved = figures.plain("curvature moved since", drift.curvature, EVERYWHERE, "fraction")
+        told += f", which moves the curvature by {moved}"
+    yield f"{told}."
 
 
 def _flips(inputs: ReportInputs, figures: Figures) -> Iterator[str]:

@@ -15,6 +15,7 @@ from infra_core.corpus.schema import AGREEMENT
 from infra_core.errors import DataError
 from infra_core.evaluation.statistics import Table
 from infra_core.evaluation.summary import answer_table, nll_table
+from infra_core.influence.drift import Drift
 from infra_core.recipe import Recipe
 from infra_core.seeds import derive_seed
 
@@ -50,6 +51,8 @@ class ReportInputs:
         Schema AGREEMENT, where the model tried problems that have labels.
     batch_dependence
         What fitting noted, if gradients were found to depend on how rows are batched.
+    drift
+        How far the corpus is from that of the scored model, where an earlier one was kept.
     steps
         Influence by behaviour: `attributes.steps.STEPS`; none where responses were scored whole.
     strata
@@ -81,6 +84,7 @@ class ReportInputs:
     directions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
     batch_dependence: str = ""
+    drift: Drift | None = None
     steps: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STEPS))
     strata: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STRATUM_MEANS))
     tokens: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOKENS))

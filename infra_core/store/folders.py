@@ -5,6 +5,7 @@ A saved state is its files, then ``<state>.done`` that lists them with their sha
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infra_core.store.artifact import check_name
@@ -13,6 +14,7 @@ from infra_core.store.files import Files, digest_file
 logger = logging.getLogger(__name__)
 
 DONE = ".done"
+SENDERS = 4  # threads that send the files of a folder; on S3 each sends the pieces of a large one at once
 
 
 def folder_files(local: Path) -> dict[str, Path]:
@@ -37,11 +39,15 @@ def save_state(files: Files, base: str, name: str, local: Path) -> None:
     before = {_state_of(path) for path in files.sizes(base)}
     order = 1 + max((int(state.split("-", 1)[0]) for state in before), default=0)
     state = f"{order:06d}-{name.replace('/', '_')}"
-    listed = {}
-    for file, path in folder_files(local).items():
-        sha256, size = digest_file(path)
-        files.put(f"{base}/{state}/{file}", path)
-        listed[file] = {"sha256": sha256, "bytes": size}
+    found = folder_files(local)
+
+    def send(file: str) -> tuple[str, dict[str, object]]:
+        sha256, size = digest_file(found[file])
+        files.put(f"{base}/{state}/{file}", found[file])
+        return file, {"sha256": sha256, "bytes": size}
+
+    with ThreadPoolExecutor(SENDERS) as pool:
+        listed = dict(pool.map(send, found))
     record = {"name": name, "files": listed}
     files.put_bytes(f"{base}/{state}{DONE}", json.dumps(record, indent=2, sort_keys=True).encode())
     for old in sorted(before):

@@ -20,6 +20,7 @@ from infra_core.store.key import part_key
 from infra_core.store.lease import Held, lease_name
 
 WORK = ".work"  # inside an artifact's folder, until it is finished
+SENT = f"{WORK}/sent"  # notes of what was sent whole
 READERS = 8  # threads that read many small files at once
 
 
@@ -142,7 +143,10 @@ class WorkDir:
         return content
 
     def put_folder(self, prefix: str, local: Path) -> None:
-        """Write every file of the folder `local` as part "<prefix>/<file>", and drop others there."""
+        """Write every file of the folder `local` as part "<prefix>/<file>", and drop others there.
+
+        Several are sent at a time. What an interrupted build sent whole is noted and not sent again.
+        """
         below = f"{prefix}/" if prefix else ""
         found = {below + name: path for name, path in folders.folder_files(local).items()}
         for name in found:
@@ -152,8 +156,27 @@ class WorkDir:
                 self._check()
                 self._files.remove_file(f"{self._home}/{name}")
                 self._written.pop(name, None)
-        for name, path in found.items():
-            self._commit(name, path, consume=False)
+        sizes = self._files.sizes(self._home)
+
+        def send(name: str, path: Path) -> None:
+            note = f"{SENT}/{name}.json"
+            before = self._sent(note, sizes[name]) if note in sizes and name in sizes else None
+            self._commit(name, path, consume=False, before=before)
+            if before != self._written[name]:
+                record = json.dumps(self._written[name], sort_keys=True)
+                self._files.put_bytes(f"{self._home}/{note}", record.encode())
+
+        with ThreadPoolExecutor(folders.SENDERS) as pool:
+            list(pool.map(send, found, found.values()))  # asking for the results raises what a thread raised
+
+    def _sent(self, note: str, size: int) -> Part | None:
+        """What was noted of a part once it was sent; None if it has another size, or that cannot be read."""
+        try:
+            record = json.loads(self._files.read(f"{self._home}/{note}"))
+            part = Part(sha256=str(record["sha256"]), bytes=int(record["bytes"]))
+            return part if part["bytes"] == size else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
 
     def save_state(self, name: str, local: Path) -> None:
         """Save the folder `local` as mid-stage state: hidden, only the newest kept, gone when all is done."""
@@ -193,11 +216,12 @@ class WorkDir:
             self._check()  # as in `_commit`: the holder of the lease has the last word
             self._files.put_bytes(path, content)
 
-    def _commit(self, name: str, local: Path, *, consume: bool) -> None:
+    def _commit(self, name: str, local: Path, *, consume: bool, before: Part | None = None) -> None:
         sha256, size = digest_file(local)
         path = f"{self._home}/{name}"
         self._check()
-        is_new = self._files.put(path, local, consume=consume, only_new=True)
+        is_there = before == {"sha256": sha256, "bytes": size}
+        is_new = is_there or self._files.put(path, local, consume=consume, only_new=True)
         # There already: by a put of ours whose answer was lost, by an interrupted build, or by one that lost
         # its lease. Checking once more leaves the last word to the holder of the lease.
         if not is_new and self._files.digest(path) != (sha256, size):

@@ -6,25 +6,36 @@ from pathlib import Path
 
 import polars as pl
 from safetensors.torch import load as read_safetensors
+from torch import Tensor
 
+from flows.ask import answered
 from flows.attribute import attribute
-from flows.evidence import gather_evidence
+from flows.evidence import gather_evidence, mix_arm
 from flows.publish import publish_arm
 from flows.validate import run_stages as validated
-from infra_core.recipe import AttemptParams, Perplexity, Rds, Recipe, ValidityParams
+from infra_core.recipe import (
+    AttemptParams,
+    IndexParams,
+    Perplexity,
+    Rds,
+    Recipe,
+    ValidityParams,
+)
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
+from tasks.drift import DriftRun, drift
 from tasks.gradient_norms import GradientRun, gradient_norms
 
 FOLDER = Path(__file__).parent
+OF_AN_INDEX = {"codes", "scales", "tails", "example_ids", "spans"}
 DIGITS = 2  # significant ones that are held: other processors sum in another order
 
 
 def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
-    """Build what the shrunk run does not ask for: evidence of more arms, attempts, a published mixture …"""
+    """Build what the shrunk run does not ask for: evidence of more arms, attempts, an index, and more."""
     given = Recipe.load(recipe)
     arms = {
         "mid": Perplexity(kind="perplexity", keep="mid", like="flip"),
@@ -41,7 +52,23 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
     norms = gradient_norms(
         ctx, checkpoint=found.checkpoint, corpus=found.data.corpus, params=GradientRun.of(given)
     )
-    return [*known.values(), tried, norms, publish_arm(given, ctx, "flip"), validated(given, asked, ctx)]
+    indexed = given.model_copy(update={"index": IndexParams(coordinates=64)})
+    return [
+        *known.values(),
+        tried,
+        norms,
+        publish_arm(given, ctx, "flip"),
+        validated(given, asked, ctx),
+        answered(indexed, ctx),
+        drift(
+            ctx,
+            checkpoint=found.checkpoint,
+            factors=found.factors,
+            before=found.keep_all,
+            corpus=mix_arm(given, ctx, found.data, known, "flip"),
+            params=DriftRun(rows=1.0, curvature=1.0, damping=given.scores.damping),
+        ),
+    ]
 
 
 def stage_numbers(store: ArtifactStore, *artifacts: Artifact) -> dict[str, dict[str, float]]:
@@ -66,13 +93,20 @@ def _numbers(name: str, content: bytes):
                 yield f"|{column}|", frame[column].abs().sum()
     elif name.endswith(".safetensors"):
         for key, tensor in read_safetensors(content).items():
-            # Eigenvectors are told up to sign and order; everything else is summed.
-            if not key.endswith((":q_a", ":q_g")):
-                yield "|weights|" if "model" in name else "eigenvalues", tensor.double().abs().sum().item()
-            else:
-                yield "eigenvectors", float(len(tensor))
+            yield _total(name, key, tensor)
+    elif name == "drift.json":
+        yield from ((what, float(value)) for what, value in json.loads(content).items() if what != "limits")
     elif name == "numbers.json":
         yield "figures", float(len(json.loads(content)["figures"]))
+
+
+def _total(name: str, key: str, tensor: Tensor) -> tuple[str, float]:
+    """Eigenvectors are told up to sign and order; everything else is summed."""
+    field = key.rpartition(":")[2]
+    if field in {"q_a", "q_g"}:
+        return "eigenvectors", float(len(tensor))
+    kept = f"|{field}|" if field in OF_AN_INDEX else "eigenvalues"
+    return "|weights|" if "model" in name else kept, tensor.double().abs().sum().item()
 
 
 def recipe_hash(recipe: Path) -> str:

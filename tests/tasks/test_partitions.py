@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from infra_core.influence import factors_from_tensors
 from infra_core.recipe import (
     Benchmark,
     CleanParams,
@@ -13,6 +14,7 @@ from infra_core.recipe import (
     Source,
 )
 from infra_core.store.store import ArtifactStore
+from tasks._factors import read_layers
 from tasks._stage import RunContext
 from tasks.base import base
 from tasks.collect_queries import QueryRun, collect_queries
@@ -32,24 +34,23 @@ KEPT = ScoreParams(token_rule="position", energy=0.9)
 TANGENT = ScoreParams(token_rule="loss_term")
 
 
-def rows(folder, name, kind=Source, **more):
+def rows(folder, name, kind=Source, count=12, **more):
     path = Path(folder, f"{name}.jsonl")
     texts = [
-        {"asked": f"{name} number {n}: what is {n} + {n}?", "told": f"It is {2 * n}."} for n in range(12)
+        {"asked": f"{name} number {n}: what is {n} + {n}?", "told": f"It is {2 * n}."} for n in range(count)
     ]
     path.write_text("".join(json.dumps(text) + "\n" for text in texts))
     return kind(name=name, domain="math", uri=str(path), mapping=COLUMNS, **more)
 
 
-def attributed(root, shape, factors, scorings, **how):
-    """Fit and score in a store of its own; return the context and the artifacts that came of it."""
+def ingested(ctx, *sources):
+    return ingest(ctx, params=catalogued(sources, CleanParams(), need_response=True))
+
+
+def prepared(root, shape, **how):
+    """A store of its own with a model, a corpus and queries; returns context, the first two, and the last."""
     ctx = RunContext(ArtifactStore(f"{root}/store"), **{"micro_batch_tokens": 256, **how})
-    given = {
-        "checkpoint": base(ctx, params=shape),
-        "corpus": ingest(ctx, params=catalogued([rows(root, "sums")], CleanParams(), need_response=True)),
-    }
-    bases = fit_eigenbasis(ctx, **given, params=factors)
-    fitted = fit_factors(ctx, **given, eigenbasis=bases, params=factors)
+    given = {"checkpoint": base(ctx, params=shape), "corpus": ingested(ctx, rows(root, "sums"))}
     asked = catalogued([rows(root, "exam", Benchmark, judge="exact")], CleanParams(), need_response=False)
     query = QueryParams(tasks=("exam",), objective="reference", max_new_tokens=4)
     told = {"exam": {"definition": "questions", "version": "1"}}
@@ -57,8 +58,20 @@ def attributed(root, shape, factors, scorings, **how):
     queries = collect_queries(
         ctx, checkpoint=given["checkpoint"], benchmarks=ingest(ctx, params=asked), params=run
     )
-    scores = [score(ctx, **given, factors=fitted, queries=queries, params=params) for params in scorings]
-    return ctx, [bases, fitted, *scores]
+    return ctx, given, queries
+
+
+def fitted(ctx, given, factors):
+    bases = fit_eigenbasis(ctx, **given, params=factors)
+    return bases, fit_factors(ctx, **given, eigenbasis=bases, params=factors)
+
+
+def attributed(root, shape, factors, scorings, **how):
+    """Fit and score in a store of its own; return the context and the artifacts that came of it."""
+    ctx, given, queries = prepared(root, shape, **how)
+    bases, found = fitted(ctx, given, factors)
+    scores = [score(ctx, **given, factors=found, queries=queries, params=params) for params in scorings]
+    return ctx, [bases, found, *scores]
 
 
 def digests(ctx, artifacts):
@@ -88,3 +101,21 @@ def test_layers_that_an_interrupted_build_left_are_not_fitted_again(tmp_path):
     written = [(folder / name).stat().st_mtime_ns for name in names[1:]]
     assert digests(*attributed(tmp_path, SMALL, ALL, (), factor_bytes=ALONE)) == before
     assert [(folder / name).stat().st_mtime_ns for name in names[1:]] == written
+
+
+def test_weights_and_factors_are_safetensors_and_factors_are_mapped_in_place(tmp_path):
+    """No file that is unpickled, and no copy in memory of what lies on the disk."""
+    ctx, given, _ = prepared(tmp_path, SMALL)
+    bases, found = fitted(ctx, given, FactorParams())
+    weights = [
+        name for name in ctx.store.parts(given["checkpoint"]) if not name.endswith((".json", ".jinja"))
+    ]
+    assert weights == ["model/model.safetensors"]
+    assert {Path(name).suffix for each in (bases, found) for name in ctx.store.parts(each)} == {
+        ".safetensors"
+    }
+    names = [f"model.layers.{layer}.mlp.up_proj" for layer in range(SMALL.layers)]
+    held = read_layers(ctx, found, factors_from_tensors, names)
+    assert set(names) <= set(held)
+    mapped = Path("/proc/self/maps").read_text()
+    assert all(f"{found.key}/{name}" in mapped for name in ctx.store.parts(found))

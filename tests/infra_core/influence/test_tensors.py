@@ -1,4 +1,4 @@
-"""Bases and factors survive the trip through safetensors, and share what they shared."""
+"""Bases, factors and blocks of an index survive the trip through safetensors, and share what they shared."""
 
 import torch
 from safetensors.torch import load, save
@@ -6,11 +6,16 @@ from safetensors.torch import load, save
 from infra_core.influence import (
     DiagonalFactors,
     FactorParams,
+    IndexParams,
     bases_from_tensors,
+    block_from_tensors,
+    block_to_tensors,
     by_layer,
     factors_from_tensors,
     fit_eigenbasis,
     fit_factors,
+    index_examples,
+    index_layout,
     to_tensors,
 )
 from tests import tiny
@@ -48,3 +53,23 @@ def test_diagonal_factors_come_back():
     kept = factors_from_tensors(load(save(to_tensors(factors))))
     assert all(torch.equal(kept[name].eigenvalues, one.eigenvalues) for name, one in factors.items())
     assert all(isinstance(one, DiagonalFactors) for one in kept.values())
+
+
+def test_a_block_of_an_index_comes_back_with_its_columns_in_any_order():
+    """Columns of some layers each, laid out in turns, are those of all layers at once."""
+    model, examples, params = tiny.qwen2(), tiny.examples(), IndexParams(coordinates=40, level="span")
+    factors = fit_factors(model, examples, FactorParams())
+    block, layout = index_examples(model, factors, examples, params), index_layout(factors, params)
+    whole = load(save(block_to_tensors(block, layout.columns)))
+    turns = {}
+    for layer in reversed(by_layer(factors).values()):
+        some = index_examples(model, layer, examples, params)
+        turns |= block_to_tensors(some, index_layout(layer, params).columns)
+    assert save(turns) == save(whole)
+    back = block_from_tensors(whole, layout.places)
+    assert (back.example_ids, back.spans) == (block.example_ids, block.spans)
+    for field in ("codes", "scales", "tails"):
+        assert torch.equal(getattr(back, field), getattr(block, field))
+    names = list(reversed(layout.places))
+    turned = block_from_tensors(whole, names)
+    assert torch.equal(turned.scales, back.scales.flip(1))

@@ -12,6 +12,7 @@ from infra_core.planning.work import Machine
 from infra_core.recipe import (
     Flip,
     Identity,
+    IndexParams,
     LoraParams,
     Perplexity,
     RateParams,
@@ -134,3 +135,15 @@ def test_comparing_token_rules_is_planned_as_a_second_scoring():
     alone = seconds["position", None], seconds["loss_term", None]
     for rule in ("position", "loss_term"):
         assert seconds[rule, None] < seconds[rule, True] <= 1.01 * sum(alone)
+
+
+def test_an_index_is_planned_where_a_recipe_has_one_with_the_bytes_that_its_rows_take():
+    """Three layers of three modules, each wider than what is kept of it."""
+    bare, kept = planned("tiny"), planned("tiny", index=IndexParams(coordinates=1024))
+    assert bare.row_bytes == 0
+    assert kept.row_bytes == 3 * 3 * (1024 + 2 * 4)
+    assert [stage for stage in kept.stages if stage.stage != "index"] == list(bare.stages)
+    [stage] = [stage for stage in kept.stages if stage.stage == "index"]
+    assert stage.traffic.written == VOLUME.rows * kept.row_bytes
+    assert stage.held.eigenbases == bare.factors.basis
+    assert kept.as_json()["index_row_bytes"] == kept.row_bytes

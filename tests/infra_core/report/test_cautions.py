@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from infra_core.influence.drift import Drift
 from infra_core.report.cautions import cautions
 from infra_core.report.figures import Figures
 from tests.infra_core.report.test_build import inputs
@@ -57,3 +58,8 @@ def test_a_mixture_that_has_no_control_is_said():
     answers = {arm: runs for arm, runs in given.answers.items() if arm != "random"}
     mixtures = {arm: rows for arm, rows in given.mixtures.items() if arm != "random"}
     assert "`flip` has no control" in said(replace(given, recipe=alone, answers=answers, mixtures=mixtures))
+
+
+def test_scores_by_an_earlier_model_are_said_with_what_changed_since():
+    told = said(replace(inputs(), drift=Drift(before=200, now=203, new=3, gone=0, ratio=2.0)))
+    assert "an earlier run: 3 rows came since, 0 went, which moves the curvature by 1.5 %" in told

@@ -209,3 +209,40 @@ def test_what_is_no_folder_is_not_put(tmp_path):
     for local in (tmp_path / "nothing", tmp_path / "model"):
         with pytest.raises(ValueError, match=r"not a folder|\.secret"):
             build_toy(store, lambda out, local=local: out.put_folder("model", local))
+
+
+def test_what_an_interrupted_build_sent_of_a_folder_is_not_sent_again(tmp_path):
+    """And what is another file by now is."""
+    store = ArtifactStore(str(tmp_path / "store"))
+    for name in ("kept", "changed"):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / name).write_bytes(name.encode() * 1000)
+
+    def put(out):
+        out.put_folder("model", tmp_path / "model")
+
+    inside(store, put)
+    [home] = (tmp_path / "store/toy").iterdir()
+    before = {path.name: path.stat().st_ino for path in (home / "model").iterdir()}
+    (tmp_path / "model/changed").write_bytes(b"another")
+    artifact = build_toy(store, put)
+    after = {path.name: path.stat().st_ino for path in (home / "model").iterdir()}
+    assert {name for name in before if before[name] == after[name]} == {"kept"}
+    assert store.read(artifact, "model/changed") == b"another"
+    assert verify_store(store).damaged == []
+    assert not (home / ".work").exists()
+
+
+def test_a_note_of_what_was_sent_is_believed_only_as_far_as_the_file_agrees(tmp_path):
+    store = ArtifactStore(str(tmp_path / "store"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_bytes(b"w" * 1000)
+
+    def put(out):
+        out.put_folder("model", tmp_path / "model")
+
+    inside(store, put)
+    [home] = (tmp_path / "store/toy").iterdir()
+    (home / "model/weights").write_bytes(b"short")
+    artifact = build_toy(store, put)
+    assert store.read(artifact, "model/weights") == b"w" * 1000

@@ -1,0 +1,96 @@
+"""What one row in a hundred more costs: ``python -m benchmarks.growing FOLDER [RECIPE]``.
+
+The made rows of the recipe's corpus (`tiny` unless told otherwise) are written into FOLDER as files, and the
+whole recipe runs on them. Then each source gets another file with a hundredth of its rows, and everything up
+to the mixtures is made again, the model and the factors of the first run being kept as long as the drift
+allows. Prints the seconds of each stage of both, from their manifests.
+"""
+
+import json
+import math
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.attribute import attribute
+from flows.curate import ALONE, mix_arms, planned_context, run_stages
+from infra_core.recipe import Recipe, RefitParams, Source
+from infra_core.sources.made import made_rows
+from infra_core.store.artifact import Artifact
+from tasks._stage import RunContext
+from tasks.drift import read_drift
+
+RECIPES = Path(__file__).parents[1] / "deployments" / "recipes"
+MORE = 0.01
+ROWS = re.compile(r"(?<=[?&]rows=)\d+")
+Seconds = dict[str, float]
+
+
+def written(source: Source, folder: Path, *, grown: bool) -> Source:
+    """Write a made source as files, rows that come later apart; return it read from there."""
+    place = folder / "rows" / source.name
+    place.mkdir(parents=True, exist_ok=True)
+    [now] = map(int, ROWS.findall(source.uri))
+    rows = list(made_rows(ROWS.sub(str(now + math.ceil(MORE * now)), source.uri)))
+    parts = {"first.jsonl": rows[:now]} | ({"later.jsonl": rows[now:]} if grown else {})
+    for name, some in parts.items():
+        (place / name).write_text("".join(json.dumps(row) + "\n" for row in some))
+    return source.model_copy(update={"uri": str(place)})
+
+
+def on_files(given: Recipe, folder: Path, *, grown: bool) -> Recipe:
+    """Return a recipe whose corpus is read from files."""
+    sources = tuple(written(source, folder, grown=grown) for source in given.corpus.sources)
+    return given.model_copy(update={"corpus": given.corpus.model_copy(update={"sources": sources})})
+
+
+def seconds_of(ctx: RunContext) -> Seconds:
+    """Return what a run built, in seconds by stage."""
+    found: Seconds = defaultdict(float)
+    for artifact in ctx.store.artifacts():
+        manifest = ctx.store.manifest(artifact)
+        if manifest.provenance.get("run") == ctx.run_id:
+            found[artifact.stage] += manifest.seconds
+    return found
+
+
+def again(given: Recipe, folder: Path, report: Artifact) -> tuple[Seconds, str]:
+    """Let the corpus grow and make everything up to the mixtures; return seconds, and how far it is."""
+    grown = on_files(given, folder, grown=True).model_copy(update={"refit": RefitParams(since=report.uri)})
+    ctx = planned_context(grown, str(folder / "store"), ALONE)
+    found = attribute(grown, ctx)
+    mix_arms(grown, ctx, found)
+    drift = read_drift(ctx, found.drift)
+    return seconds_of(ctx), drift.told(grown.refit) if drift and grown.refit else "model and factors are new"
+
+
+def table(first: Seconds, later: Seconds) -> Table:
+    """Lay both runs side by side."""
+    shown = Table("stage", "whole run, s", "later, s", title="seconds of stages")
+    for stage in sorted(first.keys() | later.keys(), key=lambda name: -first.get(name, 0.0)):
+        shown.add_row(stage, *(f"{run[stage]:.1f}" if stage in run else "" for run in (first, later)))
+    whole, part = sum(first.values()), sum(later.values())
+    shown.add_row("all", f"{whole:.1f}", f"{part:.1f} ({part / whole:.1%})")
+    return shown
+
+
+def main(arguments: list[str]) -> None:
+    """Run, let the corpus grow, run again, and print."""
+    folder, name = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "tiny"
+    given = Recipe.load(RECIPES / f"{name}.yaml")
+    whole = on_files(given, folder, grown=False)
+    ctx = planned_context(whole, str(folder / "store"), ALONE)
+    report = run_stages(whole, ctx)
+    first = seconds_of(ctx)
+    later, told = again(given, folder, report)
+    console = Console(highlight=False)
+    console.print(table(first, later))
+    console.print(told)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

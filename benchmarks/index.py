@@ -1,0 +1,128 @@
+"""What an index is worth, and what a question costs: ``python -m benchmarks.index STORE [RECIPE]``.
+
+Agreement is of a recipe that ran in STORE (`tiny` unless told otherwise): of all its rows, scores by indexes
+of several sizes with the exact ones of the run. The time of a question is of made blocks, 100,000 rows in the
+shape of two models, of which one is written and mapped again and again: it is in memory after the first time,
+so a disk's share is not in it.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file, save_file
+
+from flows.ask import answered
+from flows.attribute import attribute
+from flows.curate import ALONE, planned_context
+from infra_core.corpus.schema import SCORES
+from infra_core.influence import IndexBlock, block_from_tensors, block_to_tensors, correlated, overlap, search
+from infra_core.influence.index import IndexLayout
+from infra_core.influence.search import FOUND, IndexedQueries
+from infra_core.recipe import IndexParams, QuestionParams, Recipe
+from infra_core.store.tables import read_table, read_tables
+from tasks._stage import RunContext
+from tasks.ask import ANSWERS
+
+RECIPES = Path(__file__).parents[1] / "deployments" / "recipes"
+COORDINATES = (16, 64, 256, 1024, 4096)
+BEST = 16
+ROWS, PART, GROUPS = 100_000, 500, 3
+SHAPES = {"tiny": 9, "SmolLM2-135M": 90}
+"""Blocks of MLP modules; of each the default number of coordinates is kept."""
+
+
+def agreement_table(given: Recipe, ctx: RunContext) -> Table:
+    """Score all rows by indexes of several sizes; say how far they are from the exact scores."""
+    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
+    exact = read_tables(ctx.store, attribute(given, ctx).scores, columns, wider=True)
+    exact = exact.unique(["example_id", "group"], keep="first", maintain_order=True)
+    shown = Table("coordinates", "bytes a row", "group", "Pearson", "Spearman", f"of the best {BEST}", "n")
+    for count in COORDINATES:
+        asked = {"index": IndexParams(coordinates=count), "ask": QuestionParams(best=BEST)}
+        answers = answered(given.model_copy(update=asked), ctx)
+        found = read_table(ctx.store, answers, ANSWERS, FOUND)
+        hits = overlap(found, exact, BEST).group_by("group", maintain_order=True).mean()
+        both = [frame.sort("group", "example_id") for frame in (exact, found)]
+        size = ctx.store.manifest(answers).provenance["row_bytes"]
+        for row, hit in zip(correlated(*both).to_dicts(), hits.sort("group").to_dicts(), strict=True):
+            ranks = (
+                f"{row['pearson']:.4f}",
+                f"{row['spearman']:.4f}",
+                f"{hit['overlap']:.0%}",
+                str(row["n"]),
+            )
+            shown.add_row(str(count), size, row["group"], *ranks)
+    return shown
+
+
+def made_block(layout: IndexLayout) -> IndexBlock:
+    """Return a block of rows that mean nothing."""
+    blocks = len(layout.places)
+    codes = torch.randint(-127, 128, (PART, layout.width), dtype=torch.int8)
+    numbers = torch.rand(2, PART, blocks)
+    return IndexBlock([f"{row:016x}" for row in range(PART)], [None] * PART, codes, numbers[0], numbers[1])
+
+
+def question(blocks: int, folder: Path) -> tuple[int, float, float]:
+    """Ask three groups of as many rows; return bytes a row, seconds and those of the processor."""
+    kept = IndexParams().coordinates
+    names = [f"layers.{number}" for number in range(blocks)]
+    layout = IndexLayout(
+        {name: torch.arange(kept) for name in names},
+        {name: torch.rand(kept) for name in names},
+        dict.fromkeys(names, 0.0),
+        dict.fromkeys(names, 0.5),
+    )
+    asked = tuple(f"group {number}" for number in range(GROUPS))
+    queries = IndexedQueries(layout, asked, torch.randn(GROUPS, layout.width), torch.rand(GROUPS, blocks))
+    block, path = made_block(layout), folder / f"{blocks}.safetensors"
+    save_file(block_to_tensors(block, layout.columns), path)
+
+    def mapped() -> Iterator[IndexBlock]:
+        for _ in range(ROWS // PART):
+            yield block_from_tensors(load_file(path), names)
+
+    began, busy = time.perf_counter(), time.process_time()
+    search(queries, mapped(), damping=0.1)
+    return block.row_bytes, time.perf_counter() - began, time.process_time() - busy
+
+
+def question_table() -> Table:
+    """Time a question to indexes of two shapes."""
+    columns = (
+        "shape of",
+        "bytes a row",
+        "rows",
+        "groups",
+        "seconds",
+        "of the processor",
+        "GB at most so far",
+    )
+    shown = Table(*columns)
+    with TemporaryDirectory() as folder:
+        for name, blocks in SHAPES.items():
+            size, *seconds = question(blocks, Path(folder))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            times = (f"{each:.1f}" for each in seconds)
+            shown.add_row(name, f"{size:,}", f"{ROWS:,}", str(GROUPS), *times, f"{peak:.2f}")
+    return shown
+
+
+def main(arguments: list[str]) -> None:
+    """Measure both and print."""
+    store, name = arguments[0], arguments[1] if len(arguments) > 1 else "tiny"
+    given = Recipe.load(RECIPES / f"{name}.yaml")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(question_table())
+    console.print(agreement_table(given, planned_context(given, store, ALONE)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

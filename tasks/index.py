@@ -1,0 +1,131 @@
+"""An index of the corpus's gradients: what later questions need, so that no row is passed for them again."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from safetensors.torch import load as read_safetensors
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from infra_core.corpus.schema import CORPUS, distinct
+from infra_core.corpus.segment import Rule
+from infra_core.influence import (
+    FactorParams,
+    Factors,
+    IndexParams,
+    block_to_tensors,
+    factors_from_tensors,
+    in_partitions,
+    index_examples,
+    index_layout,
+)
+from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.index import IndexLayout
+from infra_core.recipe import Params, Recipe
+from infra_core.store.artifact import Artifact
+from infra_core.store.store import WorkDir
+from infra_core.store.tables import read_table
+from tasks._checkpoint import load_checkpoint
+from tasks._factors import SUFFIX, read_layers
+from tasks._in_context import in_context, pending_texts, write_unscored
+from tasks._progress import progress
+from tasks._row_local import of_texts
+from tasks._shares import share_out
+from tasks._stage import RunContext, stage
+
+Turns = Callable[[], Iterator[tuple[Mapping[str, Factors], IndexLayout]]]
+"""Factors of some layers at a time, and what is kept along them."""
+
+
+class IndexRun(Params):
+    """What is kept of each row, and how it is divided where spans have rows of their own."""
+
+    keep: IndexParams
+    spans: Rule | None
+
+    @classmethod
+    def of(cls, given: Recipe) -> "IndexRun":
+        """Take from a recipe what its index depends on."""
+        keep = given.require_index()
+        return cls(keep=keep, spans=given.scores.spans if keep.level == "span" else None)
+
+
+@stage(version=1)
+def index(
+    ctx: RunContext,
+    out: WorkDir,
+    *,
+    checkpoint: Artifact,
+    corpus: Artifact,
+    factors: Artifact,
+    params: IndexRun,
+) -> None:
+    """Index part by part; a block whose text, model and factors are known is adopted and never changes."""
+    texts = of_texts(ctx, corpus, checkpoint=checkpoint.key, factors=factors.key, params=params)
+    wanted = pending_texts(out, texts, block_part)
+    share_out(ctx, out, index_parts, wanted, Indexing(checkpoint, corpus, factors, params))
+    for name in list(texts)[:1]:  # all blocks have rows of one size
+        out.notes["row_bytes"] = str(_row_bytes(read_safetensors(out.read(block_part(name)))))
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """What indexing needs."""
+
+    checkpoint: Artifact
+    corpus: Artifact
+    factors: Artifact
+    params: IndexRun
+
+
+def index_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Indexing) -> None:
+    """Index some parts of a corpus."""
+    params = given.params
+    fitted = FactorParams.model_validate(ctx.store.manifest(given.factors).params)
+    model, tokenizer = load_checkpoint(ctx, given.checkpoint, fitted.modules)
+    turns = layers_in_turn(ctx, model, given.factors, fitted, params.keep)
+    for name in names:
+        rows = distinct(read_table(ctx.store, given.corpus, name, CORPUS))
+        examples, unscored = in_context(rows, tokenizer, params.spans, model)
+        tensors: dict[str, Tensor] = {}
+        with progress(f"index {name}, tokens", sum(map(len, examples))) as update:
+            for curvature, layout in turns():
+                block = index_examples(
+                    model, curvature, examples, params.keep,
+                    layout=layout, batch_tokens=ctx.micro_batch_tokens, progress=update,
+                )  # fmt: skip
+                tensors |= block_to_tensors(block, layout.columns)
+        with out.open(block_part(name)) as file:
+            file.write(safetensors_bytes(tensors))
+        write_unscored(out, name, unscored)
+
+
+def layers_in_turn(
+    ctx: RunContext, model: PreTrainedModel, factors: Artifact, fitted: FactorParams, keep: IndexParams
+) -> Turns:
+    """Return what yields the factors of all layers, some at a time where they do not fit together.
+
+    Where they do they are read once; else anew each time that they are asked for.
+    """
+    choices = [part.modules for part in in_partitions(model, fitted, "index", ctx.factor_bytes)]
+
+    def read(choice: str) -> tuple[Mapping[str, Factors], IndexLayout]:
+        curvature = read_layers(ctx, factors, factors_from_tensors, choose_blocks(model, choice))
+        return curvature, index_layout(curvature, keep)
+
+    if len(choices) == 1:
+        whole = read(choices[0])
+        return lambda: iter([whole])
+    return lambda: map(read, choices)
+
+
+def block_part(name: str) -> str:
+    """Return where the gradients of a corpus part's rows are."""
+    return name.replace(".parquet", SUFFIX)
+
+
+def _row_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Return what a row takes: coordinates, and a step and a norm a block; its names come on top."""
+    numbers = (tensor for name, tensor in tensors.items() if ":" in name)
+    return sum(tensor.element_size() * (tensor.shape[1] if tensor.dim() == 2 else 1) for tensor in numbers)
