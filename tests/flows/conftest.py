@@ -1,4 +1,4 @@
-"""One finished shrunk run for every test that only looks at it."""
+"""One finished shrunk run, which every test may look at and add to."""
 
 import os
 import sys
@@ -26,6 +26,18 @@ class FinishedRun:
     recipe: Path
     ctx: RunContext
     report: Artifact
+    hashes: dict[tuple[str, str, str], str]
+    """Of its own parts: tests that come later add others to its store."""
+
+
+def part_hashes(store):
+    """Every part of every artifact, those with times aside, which alone may differ between runs."""
+    return {
+        (artifact.stage, artifact.key, name): part["sha256"]
+        for artifact in store.artifacts()
+        for name, part in store.manifest(artifact).parts.items()
+        if name not in {"timing.json", "report.html"}
+    }
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -42,7 +54,8 @@ def finished(one_thread, tmp_path_factory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("finished")
     recipe = shrunk_tiny(folder)
     ctx = RunContext.here(str(folder / "store"), "cpu")
-    return FinishedRun(recipe, ctx, run_stages(Recipe.load(recipe), ctx))
+    report = run_stages(Recipe.load(recipe), ctx)
+    return FinishedRun(recipe, ctx, report, part_hashes(ctx.store))
 
 
 @pytest.fixture(scope="package")

@@ -28,9 +28,8 @@ from infra_core.store.transport import reach_bucket
 from infra_core.store.verify import verify_store
 from tasks._stage import RunContext
 from tests.fault_proxy import fault_proxy
-from tests.flows.conftest import REPOSITORY
+from tests.flows.conftest import REPOSITORY, part_hashes
 from tests.flows.shrunk import shrunk_tiny
-from tests.flows.test_curate import part_hashes
 from tests.services import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
@@ -121,7 +120,7 @@ def test_killed_at_random_moments(finished, tmp_path):
             written = now
         assert Straight(finished.recipe, root).ends() == finished.report.key
         assert written.items() <= finished_files(root).items()
-        assert part_hashes(ArtifactStore(str(root))) == part_hashes(finished.ctx.store)
+        assert part_hashes(ArtifactStore(str(root))) == finished.hashes
         through += 1
 
 
@@ -136,7 +135,7 @@ def test_several_workers_given_the_same_run_and_another_that_shares_its_stages(f
     assert keys[0] == keys[1] == finished.report.key != keys[2]
     store = ArtifactStore(str(root))
     together = part_hashes(store)
-    assert part_hashes(finished.ctx.store).items() <= together.items()
+    assert finished.hashes.items() <= together.items()
     alone = RunContext.here(str(tmp_path / "alone"), "cpu")
     run_stages(Recipe.load(other), alone)
     assert part_hashes(alone.store).items() <= together.items()
@@ -173,7 +172,7 @@ def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away
     S3FileSystem.clear_instance_cache()
     reach_bucket.cache_clear()
     assert stdout.splitlines()[-1] == finished.report.key
-    assert part_hashes(ArtifactStore(store)) == part_hashes(finished.ctx.store)
+    assert part_hashes(ArtifactStore(store)) == finished.hashes
     assert verify_store(ArtifactStore(store)).damaged == []
 
 
@@ -217,5 +216,5 @@ def test_damage_is_named_and_mended_as_the_message_says(finished, tmp_path, harm
                 (root / name).unlink(missing_ok=True)
     assert bool(told) == (harm != "manifest gone")  # then its parts are there, and are what they were
     assert report.key == finished.report.key
-    assert part_hashes(ctx.store) == part_hashes(finished.ctx.store)
+    assert part_hashes(ctx.store) == finished.hashes
     assert verify_store(ctx.store).damaged == []

@@ -22,7 +22,7 @@ from infra_core.store.store import ArtifactStore
 from infra_core.store.tables import read_tables
 from infra_core.store.verify import verify_store
 from tasks._stage import RunContext
-from tests.flows.conftest import REPOSITORY
+from tests.flows.conftest import REPOSITORY, part_hashes
 from tests.flows.shrunk import shrunk_tiny
 
 PATIENCE = 240  # seconds until a stage is finished, on a slow machine that runs other things
@@ -39,16 +39,6 @@ def start(infra, *arguments):
         text=True,
         start_new_session=True,
     )
-
-
-def part_hashes(store):
-    """Every part of every artifact, those with times aside, which alone may differ between runs."""
-    return {
-        (artifact.stage, artifact.key, name): part["sha256"]
-        for artifact in store.artifacts()
-        for name, part in store.manifest(artifact).parts.items()
-        if name not in {"timing.json", "report.html"}
-    }
 
 
 def kill_when(process, ready):
@@ -82,7 +72,7 @@ def test_a_killed_run_resumes_repeats_nothing_and_ends_like_one_that_was_not(fin
     assert result["reused"] > 0
     assert Path(result["report"].removeprefix("file://")).is_file()
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert part_hashes(ArtifactStore(str(root))) == part_hashes(finished.ctx.store)
+    assert part_hashes(ArtifactStore(str(root))) == finished.hashes
     assert "Reused" in stderr  # and it reads as reused
 
 
@@ -96,7 +86,7 @@ def test_killed_at_any_moment(finished, infra, tmp_path, stage):
     process = start(infra, *arguments)
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, stderr[-3000:]
-    assert part_hashes(ArtifactStore(str(root))) == part_hashes(finished.ctx.store)
+    assert part_hashes(ArtifactStore(str(root))) == finished.hashes
 
 
 def sampling(root):

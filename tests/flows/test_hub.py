@@ -10,8 +10,9 @@ import yaml
 from infra_core.sources.made import made_rows
 from infra_core.store.store import ArtifactStore
 from tests import tiny
+from tests.flows.conftest import part_hashes
 from tests.flows.shrunk import shrunk_tiny
-from tests.flows.test_curate import PATIENCE, finished_stages, kill_when, part_hashes, start
+from tests.flows.test_curate import PATIENCE, finished_stages, kill_when, start
 from tests.hub import COMMIT, Hub, running_hub
 
 SECRET = "hf_" + "s3cret" * 5

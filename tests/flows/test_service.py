@@ -16,10 +16,9 @@ from flows.curate import run_stages
 from infra_core.recipe import Recipe
 from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
-from tests.flows.conftest import REPOSITORY
+from tests.flows.conftest import REPOSITORY, part_hashes
 from tests.flows.machine import running_machine
 from tests.flows.shrunk import quick_tiny
-from tests.flows.test_curate import part_hashes
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 

@@ -7,7 +7,8 @@ import pytest
 
 from infra_core.store.store import ArtifactStore
 from infra_core.store.verify import verify_store
-from tests.flows.test_curate import PATIENCE, part_hashes, start
+from tests.flows.conftest import part_hashes
+from tests.flows.test_curate import PATIENCE, start
 
 CLUSTERS = ["processes", "dask", "ray"]
 
@@ -37,5 +38,5 @@ def test_two_workers_make_the_artifacts_that_one_makes(finished, infra, tmp_path
         assert f"'{shared}'" in stderr, f"nothing was shared out as {shared}"
     assert json.loads(stdout.splitlines()[-1])["built"] > 0
     store = ArtifactStore(str(root))
-    assert part_hashes(store) == part_hashes(finished.ctx.store)
+    assert part_hashes(store) == finished.hashes
     assert verify_store(store).damaged == []
