@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from uuid import uuid4
 
+import fsspec
 import psutil
 import pytest
 import yaml
@@ -28,9 +30,11 @@ from infra_core.store.transport import reach_bucket
 from infra_core.store.verify import verify_store
 from tasks._stage import RunContext
 from tests.fault_proxy import fault_proxy
+from tests.faults import another_time
 from tests.flows.conftest import REPOSITORY, part_hashes
 from tests.flows.shrunk import shrunk_tiny
-from tests.services import free_ports
+from tests.flows.test_curate import PATIENCE, start
+from tests.services import BUCKET, free_ports, running_seaweed
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -142,6 +146,12 @@ def test_several_workers_given_the_same_run_and_another_that_shares_its_stages(f
     assert verify_store(store).damaged == []
 
 
+def forget_connections():
+    """Let s3fs look at the environment anew."""
+    S3FileSystem.clear_instance_cache()
+    reach_bucket.cache_clear()
+
+
 def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away(
     finished, seaweed, monkeypatch, tmp_path
 ):
@@ -169,11 +179,60 @@ def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away
             assert stderr.splitlines()[-1].startswith("UnreachableError: "), stderr[-3000:]
             assert tries < 6
     assert min(proxy.met[fate] for fate in ("refused", "cut", "slow", "gone")) > 0, proxy.met
-    S3FileSystem.clear_instance_cache()
-    reach_bucket.cache_clear()
+    forget_connections()
     assert stdout.splitlines()[-1] == finished.report.key
     assert part_hashes(ArtifactStore(store)) == finished.hashes
     assert verify_store(ArtifactStore(store)).damaged == []
+
+
+@pytest.mark.timeout(1800)
+def test_a_run_waits_for_an_s3_server_that_is_away_for_a_minute(finished, infra, monkeypatch, tmp_path):
+    """Killed in the middle and started again: Prefect tries the stage again, and it is one run."""
+    [port] = free_ports(1)
+    command, environment = infra
+    with fault_proxy(None, port) as proxy:
+        with running_seaweed(tmp_path) as server:
+            proxy.target = server.endpoint
+            reach = {"AWS_ENDPOINT_URL_S3": proxy.endpoint, "INFRA_CACHE": str(tmp_path / "cache")}
+            for name, value in (server.environment | reach).items():
+                monkeypatch.setenv(name, value)
+            forget_connections()
+            fsspec.filesystem("s3", skip_instance_cache=True).call_s3("create_bucket", Bucket=BUCKET)
+            infra = command, {**environment, **server.environment, **reach}
+            asked = ("--store", f"s3://{BUCKET}/here", "--device", "cpu", "--json")
+            run = start(infra, "curate", finished.recipe, *asked)
+            while proxy.met["passed"] < 150:
+                assert run.poll() is None, run.communicate()[1][-3000:]
+                time.sleep(0.2)
+            proxy.target = None
+        time.sleep(60)
+        with running_seaweed(tmp_path) as server:
+            proxy.target = server.endpoint
+            _, stderr = run.communicate(timeout=3 * PATIENCE)
+            assert run.returncode == 0, stderr[-3000:]
+            assert "Retry 1/" in stderr
+            assert proxy.met["gone"] > 0
+            store = ArtifactStore(f"s3://{BUCKET}/here")
+            assert part_hashes(store) == finished.hashes
+            assert verify_store(store).damaged == []
+    forget_connections()
+
+
+def test_a_clock_that_jumps_forth_and_back_changes_nothing(finished, tmp_path):
+    """By two days, every second."""
+    store, clock = tmp_path / "store", tmp_path / "clock"
+    clock.write_text("+0")
+    run = Straight(finished.recipe, store, **another_time(clock))
+    run.begins()
+    for jump in cycle(("+2d", "-2d", "+0")):
+        if run.process.poll() is not None:
+            break
+        clock.write_text(jump)
+        time.sleep(1)
+    assert run.ends() == finished.report.key
+    found = ArtifactStore(str(store))
+    assert part_hashes(found) == finished.hashes
+    assert all(0 <= found.manifest(artifact).seconds < 600 for artifact in found.artifacts())
 
 
 def flip(content):

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import fsspec
 import pytest
@@ -11,6 +10,7 @@ from infra_core.errors import StoreError, UnreachableError
 from infra_core.store.store import ArtifactStore
 from infra_core.store.verify import verify_store
 from tests.fault_proxy import fault_proxy
+from tests.faults import faketime_library
 from tests.infra_core.store.builder import PARTS, content
 from tests.services import BUCKET, free_ports, running_seaweed
 
@@ -145,14 +145,6 @@ def test_a_full_disk_says_so_and_what_is_whole_is_kept(small_disk):
     artifact = store.materialize("toy", 1, None, {}, lambda out: build(out), {})
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert {name: store.read(artifact, name) for name in PARTS} == large
-
-
-def faketime_library():
-    """The library of the Debian package `faketime`, which makes a process believe in another time."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        pytest.skip("apt install faketime")
-    return str(found[0])
 
 
 def build_in_two_times(store, start_builder, monkeypatch, leap):
