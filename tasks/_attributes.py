@@ -123,9 +123,8 @@ def read_tokens(ctx: RunContext, rules: Mapping[str, Scored], corpus: Corpus) ->
     )
 
 
-def read_cells(ctx: RunContext, scored: Scored, corpus: Corpus) -> pl.DataFrame:
-    """Return CELLS."""
-    influence = influence_of(ctx, scored, corpus)
+def cells_of(influence: pl.DataFrame, corpus: Corpus) -> pl.DataFrame:
+    """Return CELLS of what `influence_of` returned."""
     return cells(influence, corpus.ratings, corpus.problems, seed=corpus.seeds["cells"])
 
 
@@ -154,7 +153,7 @@ def read_variations(
     def tables(scored: Scored) -> Tables:
         by_class = read_tokens(ctx, {"": scored}, corpus).classes[""]
         return {
-            BAND: read_cells(ctx, scored, corpus),
+            BAND: cells_of(influence_of(ctx, scored, corpus), corpus),
             BEHAVIOUR: read_steps(ctx, scored, corpus),
             CLASS: by_class,
         }

@@ -7,17 +7,16 @@ import polars as pl
 
 from infra_core.attributes.behaviour import behaviours as behaviours_of
 from infra_core.corpus.render import spans_of
-from infra_core.corpus.schema import BEHAVED, CORPUS, distinct
+from infra_core.corpus.schema import BEHAVED, distinct
 from infra_core.corpus.segment import Rule
 from infra_core.errors import RequestError
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from tasks._checkpoint import model_folder
-from tasks._progress import progress
-from tasks._row_local import of_texts
+from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -62,11 +61,9 @@ class Labelling:
 def behaviours_of_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Labelling) -> None:
     """Label the spans of some parts."""
     tokenizer = load_tokenizer(model_folder(ctx, given.base))
-    with progress("behaviours, parts", len(names)) as update:
-        for done, name in enumerate(names, 1):
-            rows = distinct(read_table(ctx.store, given.corpus, name, CORPUS))
-            write_table(out, name, _labelled(rows, spans_of(rows, tokenizer, given.division)), BEHAVED)
-            update(done)
+    for name, every in part_by_part(ctx, given.corpus, names, "behaviours"):
+        rows = distinct(every)
+        write_table(out, name, _labelled(rows, spans_of(rows, tokenizer, given.division)), BEHAVED)
 
 
 def _labelled(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:

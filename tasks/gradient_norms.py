@@ -5,18 +5,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS, GRADIENT_NORMS, distinct
+from infra_core.corpus.schema import GRADIENT_NORMS, distinct
 from infra_core.influence import IdentityFactors, ScoreParams, self_influence
 from infra_core.influence.blocks import choose_blocks
 from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from tasks._checkpoint import load_checkpoint
-from tasks._factors import context_length
-from tasks._progress import progress
-from tasks._row_local import of_texts
+from tasks._in_context import in_context
+from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -56,15 +54,8 @@ def norms_of_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: M
     plain = {name: IdentityFactors() for name in choose_blocks(model, given.modules)}
     # With identity curvature an example's influence on itself is the square of its gradient's length.
     params = ScoreParams(token_rule="position")
-    with progress("gradient norms, parts", len(names)) as update:
-        for done, name in enumerate(names, 1):
-            rows = distinct(read_table(ctx.store, given.corpus, name, CORPUS))
-            fitting = [
-                example
-                for example in render(rows, tokenizer, spans=None)
-                if len(example) <= context_length(model)
-            ]
-            found = self_influence(model, plain, fitting, params, batch_tokens=ctx.micro_batch_tokens)
-            norms = found.select("example_id", gradient_norm=pl.col("self_influence").sqrt())
-            write_table(out, name, norms, GRADIENT_NORMS)
-            update(done)
+    for name, rows in part_by_part(ctx, given.corpus, names, "gradient norms"):
+        fitting, _ = in_context(distinct(rows), tokenizer, None, model)
+        found = self_influence(model, plain, fitting, params, batch_tokens=ctx.micro_batch_tokens)
+        norms = found.select("example_id", gradient_norm=pl.col("self_influence").sqrt())
+        write_table(out, name, norms, GRADIENT_NORMS)

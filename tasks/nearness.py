@@ -4,17 +4,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from infra_core.corpus.render import render
-from infra_core.corpus.schema import CORPUS, NEARNESS
+from infra_core.corpus.schema import NEARNESS
 from infra_core.lm.embedding import embed
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from tasks._asked import asked_queries, query_examples
 from tasks._checkpoint import load_checkpoint
-from tasks._factors import context_length
-from tasks._progress import progress
-from tasks._row_local import of_texts
+from tasks._in_context import in_context
+from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -37,11 +35,8 @@ def nearness_of_parts(
     asked = asked_queries(ctx, queries)
     answers = query_examples(asked, tokenizer)
     wanted = embed(model, answers, batch_tokens=ctx.micro_batch_tokens)
-    with progress("nearness to queries, parts", len(names)) as update:
-        for done, name in enumerate(names, 1):
-            rows = render(read_table(ctx.store, corpus, name, CORPUS), tokenizer, spans=None)
-            examples = [example for example in rows if len(example) <= context_length(model)]
-            found = embed(model, examples, batch_tokens=ctx.micro_batch_tokens) @ wanted.T
-            table = {"example_id": [example.example_id for example in examples], "cosines": found.tolist()}
-            write_table(out, name, pl.DataFrame(table, schema=pl.Schema(NEARNESS)), NEARNESS)
-            update(done)
+    for name, rows in part_by_part(ctx, corpus, names, "nearness to queries"):
+        examples, _ = in_context(rows, tokenizer, None, model)
+        found = embed(model, examples, batch_tokens=ctx.micro_batch_tokens) @ wanted.T
+        table = {"example_id": [example.example_id for example in examples], "cosines": found.tolist()}
+        write_table(out, name, pl.DataFrame(table, schema=pl.Schema(NEARNESS)), NEARNESS)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from infra_core.corpus.schema import CORPUS, LIKELIHOODS
+from infra_core.corpus.schema import LIKELIHOODS
 from infra_core.evaluation.likelihood import reference_likelihoods
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from tasks._checkpoint import load_checkpoint
-from tasks._progress import progress
-from tasks._row_local import of_texts
+from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -27,9 +26,6 @@ def perplexity_of_parts(
     """Write the NLL of every response of some parts."""
     checkpoint, corpus = given
     model, tokenizer = load_checkpoint(ctx, checkpoint)
-    with progress("perplexity, parts", len(names)) as update:
-        for done, name in enumerate(names, 1):
-            rows = read_table(ctx.store, corpus, name, CORPUS)
-            found = reference_likelihoods(model, tokenizer, rows, batch_tokens=ctx.micro_batch_tokens)
-            write_table(out, name, found, LIKELIHOODS)
-            update(done)
+    for name, rows in part_by_part(ctx, corpus, names, "perplexity"):
+        found = reference_likelihoods(model, tokenizer, rows, batch_tokens=ctx.micro_batch_tokens)
+        write_table(out, name, found, LIKELIHOODS)

@@ -35,8 +35,8 @@ from infra_core.store.tables import read_table, read_tables
 from tasks._asked import QUERIES
 from tasks._attributes import (
     Corpus,
+    cells_of,
     influence_of,
-    read_cells,
     read_steps,
     read_tokens,
     read_variations,
@@ -99,7 +99,7 @@ def report(
     influence = influence_of(ctx, Scored(scores), corpus)
     tokens = read_tokens(ctx, {rule: Scored(each) for rule, each in rules.items()}, corpus)
     own_tokens, *other_tokens = tokens.classes.values()
-    own = {BAND: read_cells(ctx, Scored(scores), corpus), BEHAVIOUR: read_steps(ctx, Scored(scores), corpus)}
+    own = {BAND: cells_of(influence, corpus), BEHAVIOUR: read_steps(ctx, Scored(scores), corpus)}
     own[CLASS] = own_tokens
     inputs = ReportInputs(
         recipe=params.recipe,

@@ -63,13 +63,14 @@ def tail_patch(
     rows = training_rows(ctx, corpus).unique("example_id", keep="first", maintain_order=True)
     examples = {example.example_id: example for example in render(rows, tokenizer, spans=None)}
     asked = asked_queries(ctx, queries)
+    answers = query_examples(asked, tokenizer)
     with progress("methods patched", len(waiting)) as update:
         for done, part in enumerate(waiting, 1):
             table = read_table(ctx.store, scores, part, SCORE_TABLE)
             gains = patch(
                 model,
                 [examples[name] for name in table["example_id"]],
-                query_examples(asked, tokenizer),
+                answers,
                 np.array(table["scores"].to_list(), dtype=float),
                 rows=params.rows,
                 learning_rate=params.learning_rate,

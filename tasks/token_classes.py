@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from infra_core.attributes.token_class import token_classes as classes_of
-from infra_core.corpus.schema import CORPUS, TOKENED, distinct
+from infra_core.corpus.schema import TOKENED, distinct
 from infra_core.lm.load import load_tokenizer
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from infra_core.store.tables import read_table, write_table
+from infra_core.store.tables import write_table
 from tasks._checkpoint import model_folder
-from tasks._progress import progress
-from tasks._row_local import of_texts
+from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
@@ -28,8 +27,5 @@ def classes_of_parts(
     """Divide the responses of some parts."""
     corpus, base = given
     tokenizer = load_tokenizer(model_folder(ctx, base))
-    with progress("token classes, parts", len(names)) as update:
-        for done, name in enumerate(names, 1):
-            rows = distinct(read_table(ctx.store, corpus, name, CORPUS))
-            write_table(out, name, classes_of(rows, tokenizer), TOKENED)
-            update(done)
+    for name, rows in part_by_part(ctx, corpus, names, "token classes"):
+        write_table(out, name, classes_of(distinct(rows), tokenizer), TOKENED)
