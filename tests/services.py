@@ -22,6 +22,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 BUCKET = "curation"
 
 

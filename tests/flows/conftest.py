@@ -13,10 +13,9 @@ from flows.curate import run_stages
 from infra_core.recipe import Recipe
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
+from tests.flows.machine import running_machine
 from tests.flows.shrunk import shrunk_tiny
-from tests.services import seaweed  # noqa: F401 - a fixture
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.services import REPOSITORY, seaweed  # noqa: F401 - a fixture
 
 
 @dataclass(frozen=True)
@@ -72,3 +71,20 @@ def infra(tmp_path_factory):
         }
         environment.pop("PREFECT_API_URL", None)
         yield [sys.executable, "-m", "flows"], environment
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of the machine that is brought up for the tests of one module."""
+    made = tmp_path_factory.mktemp("machine")
+    made.chmod(0o711)  # the user that a sandboxed program runs as passes through
+    return made
+
+
+@pytest.fixture(scope="module")
+def machine(folder, seaweed):  # noqa: F811 - the fixture of the import
+    """A server, a worker and all deployments, as `infra up` brings them up from nothing."""
+    with running_machine(folder, **seaweed.environment) as found:
+        done = found.infra("up")
+        assert done.returncode == 0, done.stderr
+        yield found

@@ -16,8 +16,7 @@ import yaml
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from infra_core.runtime.services import Services, processes_with
-from tests.flows.conftest import REPOSITORY
-from tests.services import free_ports
+from tests.services import REPOSITORY, free_ports
 
 PATIENCE = 400  # seconds, on a slow machine that runs other things
 

@@ -13,7 +13,6 @@ from flows.outcome import Outcome, StageOutcome
 from infra_core.report import build
 from infra_core.store.store import ArtifactStore
 from tests.browser import opened
-from tests.flows.machine import running_machine
 from tests.flows.shrunk import quick_tiny
 from tests.infra_core.report.test_page import ATTACKS, attacked
 
@@ -21,21 +20,6 @@ pytestmark = pytest.mark.slow
 
 TABLES = ("exam", "influence", "dropped", "stages")
 PAGES = (*TABLES, "report", "lineage", "report-page", "report-file", "store")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("pages")
-    made.chmod(0o711)  # the user that a sandboxed program runs as passes through
-    return made
-
-
-@pytest.fixture(scope="module")
-def machine(folder, seaweed):
-    with running_machine(folder, **seaweed.environment) as found:
-        done = found.infra("up")
-        assert done.returncode == 0, done.stderr
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from infra_core.recipe import Recipe
 from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
 from tests.flows.conftest import REPOSITORY, part_hashes
-from tests.flows.machine import running_machine
 from tests.flows.shrunk import quick_tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
@@ -27,21 +26,6 @@ CURATE = {
     "work_pool": {"name": "local", "work_queue_name": "cpu"},
     "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("machine")
-    made.chmod(0o711)  # the user that a sandboxed program runs as passes through
-    return made
-
-
-@pytest.fixture(scope="module")
-def machine(folder, seaweed):
-    with running_machine(folder, **seaweed.environment) as found:
-        done = found.infra("up")
-        assert done.returncode == 0, done.stderr
-        yield found
 
 
 @pytest.fixture(scope="module")
