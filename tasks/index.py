@@ -14,6 +14,7 @@ from infra_core.influence import (
     FactorParams,
     Factors,
     IndexParams,
+    block_from_tensors,
     block_to_tensors,
     factors_from_tensors,
     in_partitions,
@@ -66,7 +67,8 @@ def index(
     wanted = pending_texts(out, texts, block_part)
     share_out(ctx, out, index_parts, wanted, Indexing(checkpoint, corpus, factors, params))
     for name in list(texts)[:1]:  # all blocks have rows of one size
-        out.notes["row_bytes"] = str(_row_bytes(read_safetensors(out.read(block_part(name)))))
+        block = block_from_tensors(read_safetensors(out.read(block_part(name))))
+        out.notes["row_bytes"] = str(block.row_bytes)
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,3 @@ def layers_in_turn(
 def block_part(name: str) -> str:
     """Return where the gradients of a corpus part's rows are."""
     return name.replace(".parquet", SUFFIX)
-
-
-def _row_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Return what a row takes: coordinates, and a step and a norm a block; its names come on top."""
-    numbers = (tensor for name, tensor in tensors.items() if ":" in name)
-    return sum(tensor.element_size() * (tensor.shape[1] if tensor.dim() == 2 else 1) for tensor in numbers)

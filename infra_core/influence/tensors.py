@@ -104,9 +104,13 @@ def block_to_tensors(block: IndexBlock, columns: Mapping[str, slice]) -> dict[st
     return found
 
 
-def block_from_tensors(tensors: Mapping[str, Tensor], names: Iterable[str]) -> IndexBlock:
-    """Return the block of an index that `block_to_tensors` laid out, its columns in the order of `names`."""
-    wanted = list(names)
+def block_from_tensors(tensors: Mapping[str, Tensor], names: Iterable[str] | None = None) -> IndexBlock:
+    """Return the block of an index that `block_to_tensors` laid out, its columns in the order of `names`.
+
+    Without `names` along all blocks of the model that it has, in the order of the tensors.
+    """
+    have = (entry.removesuffix(":codes") for entry in tensors if entry.endswith(":codes"))
+    wanted = list(have if names is None else names)
     ids = [bytes(row).rstrip(b"\0").decode() for row in tensors["example_ids"].tolist()]
     spans = [None if span == WHOLE else span for span in tensors["spans"].tolist()]
     return IndexBlock(
