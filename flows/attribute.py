@@ -1,7 +1,7 @@
 """attribute: from raw corpus to influence scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra_core.recipe import Recipe
@@ -9,6 +9,7 @@ from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
+from tasks.average import average
 from tasks.base import base, pinned
 from tasks.collect_queries import QueryRun, collect_queries
 from tasks.drift import DriftRun, drift, earlier_corpus, is_near
@@ -20,6 +21,8 @@ from tasks.rate_difficulty import rate_difficulty
 from tasks.score import score
 from tasks.screen import screen
 from tasks.train import train
+
+Fits = tuple[Artifact, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Learnt:
         The untouched corpus, as it is now.
     taught
         The corpus that model and factors are of: the same, or that of an earlier run that is near enough.
+    fits
+        Curvature of the model after each share of its training that the recipe scores by, the last one last.
     drift
         How near; None where it is the same.
     """
@@ -63,8 +68,13 @@ class Learnt:
     keep_all: Artifact
     taught: Artifact
     checkpoint: Artifact
-    factors: Artifact
+    fits: Fits
     drift: Artifact | None = None
+
+    @property
+    def factors(self) -> Artifact:
+        """The last of its fits: what an index is made along, and drift is measured by."""
+        return self.fits[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +159,25 @@ def learn(given: Recipe, ctx: RunContext) -> Learnt:
     taught = teach(given, ctx, started, earlier)
     if earlier == keep_all:
         return Learnt(data, started, keep_all, keep_all, **taught)
-    far = drift(ctx, before=earlier, corpus=keep_all, **taught, params=DriftRun.of(given))
+    kept = Learnt(data, started, keep_all, earlier, **taught)
+    far = drift(
+        ctx,
+        before=earlier,
+        corpus=keep_all,
+        checkpoint=kept.checkpoint,
+        factors=kept.factors,
+        params=DriftRun.of(given),
+    )
     if is_near(ctx, far):
-        return Learnt(data, started, keep_all, earlier, **taught, drift=far)
+        return replace(kept, drift=far)
     return Learnt(data, started, keep_all, keep_all, **teach(given, ctx, started, keep_all))
 
 
 def teach(given: Recipe, ctx: RunContext, started: Artifact, corpus: Artifact) -> dict[str, Any]:
     """Train on a corpus and fit the curvature on it."""
-    first = given.train.run(derive_seed(given.seed, "train", 0))
+    first = given.train.run(derive_seed(given.seed, "train", 0), given.train.on_the_way)
     checkpoint = train(ctx, label="keep_all 0", base=started, corpus=corpus, params=first)
-    return {"checkpoint": checkpoint, "factors": fitted(given, ctx, "", checkpoint, corpus)}
+    return {"checkpoint": checkpoint, "fits": fitted(given, ctx, "", checkpoint, corpus)}
 
 
 def collected(given: Recipe, ctx: RunContext, learnt: Learnt) -> Artifact:
@@ -176,20 +194,26 @@ def collected(given: Recipe, ctx: RunContext, learnt: Learnt) -> Artifact:
 def attribute(given: Recipe, ctx: RunContext) -> Found:
     """Find which examples, spans and tokens teach the model."""
     learnt = learn(given, ctx)
-    data, checkpoint, factors = learnt.data, learnt.checkpoint, learnt.factors
     queries = collected(given, ctx, learnt)
-    scores = scored(given, ctx, "corpus", checkpoint, data.corpus, factors, queries)
+    scores = scored(given, ctx, "corpus", learnt.checkpoint, learnt.data.corpus, learnt.fits, queries)
     return Found(**vars(learnt), queries=queries, scores=scores)
 
 
 def fitted(
     given: Recipe, ctx: RunContext, label: str, checkpoint: Artifact, corpus: Artifact, **changes: Any
-) -> Artifact:
-    """Fit the curvature of a checkpoint on a corpus; `changes` are to the recipe's factors."""
-    params = given.factors.model_copy(update=changes)
-    fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": corpus, "params": params}
-    eigenbasis = fit_eigenbasis(ctx, label=label, **fitted_on)
-    return fit_factors(ctx, label=label, **fitted_on, eigenbasis=eigenbasis)
+) -> Fits:
+    """Fit the curvature of a checkpoint on a corpus, as it was after each of the recipe's shares of training.
+
+    `changes` are to the recipe's factors.
+    """
+    fits = []
+    for share in given.train.states:
+        params = given.factors.model_copy(update={**changes, "after": share if share < 1 else None})
+        fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": corpus, "params": params}
+        named = labelled(label, params.after)
+        eigenbasis = fit_eigenbasis(ctx, label=named, **fitted_on)
+        fits.append(fit_factors(ctx, label=named, **fitted_on, eigenbasis=eigenbasis))
+    return tuple(fits)
 
 
 def scored(
@@ -198,16 +222,25 @@ def scored(
     label: str,
     checkpoint: Artifact,
     pool: Artifact | None,
-    factors: Artifact,
+    fits: Fits,
     queries: Artifact,
 ) -> Artifact:
-    """Score the rows of a pool."""
-    return score(
-        ctx,
-        label=label,
-        checkpoint=checkpoint,
-        corpus=pool,
-        factors=factors,
-        queries=queries,
-        params=given.scores,
-    )
+    """Score the rows of a pool: the mean by all states of training whose fits these are."""
+    scores = {
+        f"after_{share:g}": score(
+            ctx,
+            label=labelled(label, share if share < 1 else None),
+            checkpoint=checkpoint,
+            corpus=pool,
+            factors=factors,
+            queries=queries,
+            params=given.scores,
+        )
+        for share, factors in zip(given.train.states, fits, strict=True)
+    }
+    return next(iter(scores.values())) if len(scores) == 1 else average(ctx, label=label, scores=scores)
+
+
+def labelled(label: str, after: float | None) -> str:
+    """Return a label that says after which share of training a model is meant, if not at its end."""
+    return label if after is None else ", ".join(filter(None, (label, f"after {after:g}")))

@@ -129,7 +129,7 @@ def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dic
             label: {
                 "base": found.base,
                 "corpus": mixtures[arm],
-                "params": given.train.run(derive_seed(given.seed, "train", seed)),
+                "params": given.train.run(derive_seed(given.seed, "train", seed), kept(given, arm, seed)),
             }
             for label, (arm, seed) in wanted.items()
         },
@@ -137,6 +137,12 @@ def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dic
     for label, (arm, seed) in wanted.items():
         arms[arm][str(seed)] = trained[label]
     return arms
+
+
+def kept(given: Recipe, arm: str, seed: int) -> tuple[float, ...] | None:
+    """Return after which shares of a training its model is kept: where it scores, as it does elsewhere."""
+    varied = None if given.robustness is None else given.robustness.train_seed
+    return given.train.on_the_way if arm == "keep_all" and seed in {0, varied} else None
 
 
 def examine(exam: ExamRun, ctx: RunContext, found: Found, arms: dict[str, Runs]) -> dict[str, Runs]:

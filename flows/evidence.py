@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from flows.attribute import Data, Found, fitted, scored
+from flows.attribute import Data, Fits, Found, fitted, scored
 from flows.findings import labelled
 from infra_core.recipe import Recipe
 from infra_core.recipe.mixture import EvidenceKind
@@ -28,7 +28,7 @@ def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable
     plain = (
         fitted(given, ctx, "identity", found.checkpoint, found.taught, curvature="identity")
         if is_plain
-        else found.factors
+        else found.fits
     )
     return {kind: _build(kind, given, ctx, found, plain) for kind in sorted(wanted)}
 
@@ -40,7 +40,7 @@ def mix_arm(given: Recipe, ctx: RunContext, data: Data, known: Known, arm: str) 
     return mix(ctx, label=arm, **data.pools(), evidence=evidence, params=params)
 
 
-def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, plain: Artifact) -> Artifact:
+def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, plain: Fits) -> Artifact:
     of_reserve = kind.startswith("reserve_")
     pool = found.data.reserve if of_reserve else found.data.corpus
     label = "reserve" if of_reserve else "corpus"
@@ -48,7 +48,7 @@ def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, pla
         case "scores" | "queries" | "tokenizer":
             return {"scores": found.scores, "queries": found.queries, "tokenizer": found.base}[kind]
         case "reserve_scores":
-            return scored(given, ctx, label, found.checkpoint, pool, found.factors, found.queries)
+            return scored(given, ctx, label, found.checkpoint, pool, found.fits, found.queries)
         case "identity" | "reserve_identity":
             label = f"{label}, identity"
             return scored(given, ctx, label, found.checkpoint, pool, plain, found.queries)

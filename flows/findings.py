@@ -38,7 +38,7 @@ def other_scores(given: Recipe, ctx: RunContext, found: Found) -> Artifact | Non
         return None
     turned = given.model_copy(update={"scores": given.scores.other_rule})
     pool, label = found.data.corpus, "corpus, other rule"
-    return scored(turned, ctx, label, found.checkpoint, pool, found.factors, found.queries)
+    return scored(turned, ctx, label, found.checkpoint, pool, found.fits, found.queries)
 
 
 def labelled(given: Recipe, ctx: RunContext, found: Found) -> Artifact:
@@ -51,16 +51,16 @@ def varied(given: Recipe, ctx: RunContext, found: Found, asked: RobustnessParams
     corpus, queries = found.data.corpus, found.queries
     built: dict[str, Artifact] = {}
     if asked.modules is not None:
-        factors = fitted(given, ctx, asked.modules, found.checkpoint, found.taught, modules=asked.modules)
+        fits = fitted(given, ctx, asked.modules, found.checkpoint, found.taught, modules=asked.modules)
         built["modules"] = scored(
-            given, ctx, f"corpus, {asked.modules}", found.checkpoint, corpus, factors, queries
+            given, ctx, f"corpus, {asked.modules}", found.checkpoint, corpus, fits, queries
         )
     if asked.train_seed is not None:
         label = f"keep_all {asked.train_seed}"
-        params = given.train.run(derive_seed(given.seed, "train", asked.train_seed))
+        params = given.train.run(derive_seed(given.seed, "train", asked.train_seed), given.train.on_the_way)
         model = train(ctx, label=label, base=found.base, corpus=found.taught, params=params)
-        factors = fitted(given, ctx, label, model, found.taught)
-        built["train_seed"] = scored(given, ctx, f"corpus, {label}", model, corpus, factors, queries)
+        fits = fitted(given, ctx, label, model, found.taught)
+        built["train_seed"] = scored(given, ctx, f"corpus, {label}", model, corpus, fits, queries)
     if "unit_norm" in asked.gradients:
         built["gradient_norms"] = gradient_norms(
             ctx, checkpoint=found.checkpoint, corpus=corpus, params=GradientRun.of(given)

@@ -99,13 +99,13 @@ def find_planted(given: Recipe, asked: ValidityParams, ctx: RunContext, found: F
     if asked.planted is None:
         return {}
     rows = plant(ctx, mixture=found.keep_all, queries=found.queries, params=PlantRun.of(given, asked.planted))
-    params = given.train.run(derive_seed(given.seed, "planted"))
+    params = given.train.run(derive_seed(given.seed, "planted"), given.train.on_the_way)
     model = train(ctx, label="planted", base=found.base, corpus=rows, params=params)
-    factors = fitted(given, ctx, "planted", model, rows)
+    fits = fitted(given, ctx, "planted", model, rows)
     spoilt = replace(found, keep_all=rows, checkpoint=model)
     return {
         "rows": rows,
         "model": model,
-        "influence": scored(given, ctx, "planted", model, rows, factors, found.queries),
+        "influence": scored(given, ctx, "planted", model, rows, fits, found.queries),
         "scores": score_by_all(given, asked, ctx, spoilt, "planted"),
     }

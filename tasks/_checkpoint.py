@@ -17,11 +17,12 @@ from tasks.base import MODEL
 
 
 def load_checkpoint(
-    ctx: RunContext, checkpoint: Artifact, modules: ModuleChoice = ""
+    ctx: RunContext, checkpoint: Artifact, modules: ModuleChoice = "", share: float = 1.0
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Fetch, verify and load a checkpoint's model and tokenizer onto the context's device.
 
-    If `modules` means adapters, the model is its base with the adapters beside it, not merged.
+    If `modules` means adapters, the model is its base with the adapters beside it, not merged. After a share
+    of training below one it is what it was then.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def load_checkpoint(
         If adapters are meant and the checkpoint has none, or its base is no longer in the store.
     """
     if not names_adapters(modules):
-        return load(model_folder(ctx, checkpoint), device=ctx.device)
+        return load(ctx.store.fetch(checkpoint, prefix=after(share, MODEL)), device=ctx.device)
     key = ctx.store.manifest(checkpoint).inputs.get("base")
     known = [found for _, found in ancestors(ctx.store, checkpoint) if isinstance(found, Artifact)]
     base = next((found for found in known if found.key == key), None)
@@ -39,8 +40,13 @@ def load_checkpoint(
             "train with train.lora, or name modules of the model"
         )
     model, tokenizer = load(model_folder(ctx, base), device=ctx.device)
-    beside = ctx.store.fetch(checkpoint, prefix=ADAPTER)
+    beside = ctx.store.fetch(checkpoint, prefix=after(share, ADAPTER))
     return cast(PreTrainedModel, attach(model, beside)), tokenizer  # answers as a model does
+
+
+def after(share: float, folder: str) -> str:
+    """Return where a checkpoint has a folder as it was after a share of training; all of it is one."""
+    return folder if share == 1 else f"after-{share:g}/{folder}"
 
 
 def model_folder(ctx: RunContext, checkpoint: Artifact) -> Path:

@@ -19,6 +19,7 @@ from infra_core.influence.probe import probe_batches
 from infra_core.influence.tracking import layer_of
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
+from tasks._checkpoint import load_checkpoint
 from tasks._pools import pool_rows
 from tasks._stage import RunContext
 
@@ -32,6 +33,18 @@ T = TypeVar("T")
 def context_length(model: PreTrainedModel) -> int:
     """Return how many positions the model can see."""
     return int(model.config.max_position_embeddings)
+
+
+def fitted_as(ctx: RunContext, factors: Artifact) -> FactorParams:
+    """Return what a curvature was fitted with."""
+    return FactorParams.model_validate(ctx.store.manifest(factors).params)
+
+
+def load_fitted(
+    ctx: RunContext, checkpoint: Artifact, fitted: FactorParams
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model that a curvature is of, as it was then."""
+    return load_checkpoint(ctx, checkpoint, fitted.modules, fitted.after or 1.0)
 
 
 def fit_rows(

@@ -23,8 +23,7 @@ from infra_core.runtime.memory import give_back
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._aside import Aside, aside
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import fit_rows, note_probe, pending_modules, write_layers
+from tasks._factors import fit_rows, load_fitted, note_probe, pending_modules, write_layers
 from tasks._progress import progress
 from tasks._shares import is_shared, share_out
 from tasks._stage import RunContext
@@ -72,9 +71,7 @@ class Fit:
 def fit_layers(ctx: RunContext, out: WorkDir, fit: Fit) -> None:
     """Fit what is still to be fitted and write it, a file a layer."""
     shared = is_shared(ctx) and not fit.light
-    loaded = load_checkpoint(
-        replace(ctx, device="cpu") if shared else ctx, fit.checkpoint, fit.params.modules
-    )
+    loaded = load_fitted(replace(ctx, device="cpu") if shared else ctx, fit.checkpoint, fit.params)
     pending = pending_modules(out, loaded[0], fit.params)
     if not pending:
         return
@@ -95,7 +92,7 @@ def fit_layers(ctx: RunContext, out: WorkDir, fit: Fit) -> None:
 
 def pass_share(ctx: RunContext, _out: WorkDir, shares: Sequence[tuple[int, int]], fit: Fit) -> None:
     """Pass some batches of the rows through the model, for whoever fits layers."""
-    model, tokenizer = load_checkpoint(ctx, fit.checkpoint, fit.params.modules)
+    model, tokenizer = load_fitted(ctx, fit.checkpoint, fit.params)
     rows = fit_rows(ctx, fit.corpus, tokenizer, model)
     shelf = Aside(Path(fit.passes or ""))
     for share in shares:
@@ -108,7 +105,7 @@ def pass_share(ctx: RunContext, _out: WorkDir, shares: Sequence[tuple[int, int]]
 
 def fit_turns(ctx: RunContext, out: WorkDir, turns: Sequence[ModuleChoice], fit: Fit) -> None:
     """Fit the layers of some turns."""
-    _fit(ctx, out, load_checkpoint(ctx, fit.checkpoint, fit.params.modules), turns, fit)
+    _fit(ctx, out, load_fitted(ctx, fit.checkpoint, fit.params), turns, fit)
 
 
 def _fit(

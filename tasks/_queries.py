@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 from infra_core.corpus import TokenizedExample
 from infra_core.influence import (
     Compressed,
-    FactorParams,
     Preconditioned,
     ScoreParams,
     compress_queries,
@@ -21,7 +20,7 @@ from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.compress import joined
 from infra_core.store.artifact import Artifact
 from tasks._aside import aside
-from tasks._factors import read_layers
+from tasks._factors import fitted_as, read_layers
 from tasks._stage import RunContext
 
 Directions = TypeVar("Directions", Preconditioned, Compressed)
@@ -37,7 +36,7 @@ def ready_queries(
     Factors that do not fit together are read some layers at a time. Exact directions then wait on the local
     disk, and a block's come back when a batch gets to it.
     """
-    fitted = FactorParams.model_validate(ctx.store.manifest(factors).params)
+    fitted = fitted_as(ctx, factors)
     choices = [part.modules for part in in_partitions(model, fitted, "score", ctx.factor_bytes, len(groups))]
 
     def ready(run: Callable[..., Directions], choice: str) -> Directions:

@@ -13,7 +13,6 @@ from infra_core.corpus.render import render
 from infra_core.corpus.schema import SCORES, distinct
 from infra_core.errors import RequestError
 from infra_core.influence import (
-    FactorParams,
     IndexBlock,
     IndexParams,
     ScoreParams,
@@ -34,8 +33,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
 from tasks._asked import query_groups
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import SUFFIX
+from tasks._factors import SUFFIX, fitted_as, load_fitted
 from tasks._pools import pool_rows, scan_pool
 from tasks._queries import Groups, ready_queries
 from tasks._stage import RunContext, stage
@@ -101,8 +99,8 @@ def ask(  # noqa: PLR0913 - inputs of a stage
 
     The groups are those of `queries`, as a run collected them, or the sources of `asked`, a pool of rows.
     """
-    fitted = FactorParams.model_validate(ctx.store.manifest(factors).params)
-    model, tokenizer = load_checkpoint(ctx, checkpoint, fitted.modules)
+    fitted = fitted_as(ctx, factors)
+    model, tokenizer = load_fitted(ctx, checkpoint, fitted)
     groups = _groups(ctx, queries, asked, tokenizer)
     _check_contrasts(groups, params)
     turns = layers_in_turn(ctx, model, factors, fitted, params.keep)

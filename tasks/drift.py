@@ -8,15 +8,14 @@ import polars as pl
 
 from infra_core.corpus.schema import distinct
 from infra_core.errors import RequestError, StoreError
-from infra_core.influence import FactorParams, factors_from_tensors, in_partitions
+from infra_core.influence import factors_from_tensors, in_partitions
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.drift import Drift, is_measured, whitened
 from infra_core.influence.eigenvalues import eigenvalues_along
 from infra_core.recipe import DriftLimits, Recipe, RefitParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import read_layers
+from tasks._factors import fitted_as, load_fitted, read_layers
 from tasks._in_context import in_context
 from tasks._pools import pool_rows, scan_pool
 from tasks._stage import RunContext, stage
@@ -66,10 +65,10 @@ def _ratio(
     ctx: RunContext, checkpoint: Artifact, factors: Artifact, texts: pl.DataFrame, damping: float
 ) -> float | None:
     """Return how much larger the whitened square of new rows is than that of rows of before."""
-    params = FactorParams.model_validate(ctx.store.manifest(factors).params)
+    params = fitted_as(ctx, factors)
     if not is_measured(params):
         return None
-    model, tokenizer = load_checkpoint(ctx, checkpoint, params.modules)
+    model, tokenizer = load_fitted(ctx, checkpoint, params)
     examples, _ = in_context(texts, tokenizer, None, model)
     if not examples:
         return None

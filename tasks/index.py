@@ -27,8 +27,7 @@ from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table
-from tasks._checkpoint import load_checkpoint
-from tasks._factors import SUFFIX, read_layers
+from tasks._factors import SUFFIX, fitted_as, load_fitted, read_layers
 from tasks._in_context import in_context, pending_texts, write_unscored
 from tasks._progress import progress
 from tasks._row_local import of_texts
@@ -84,8 +83,8 @@ class Indexing:
 def index_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Indexing) -> None:
     """Index some parts of a corpus."""
     params = given.params
-    fitted = FactorParams.model_validate(ctx.store.manifest(given.factors).params)
-    model, tokenizer = load_checkpoint(ctx, given.checkpoint, fitted.modules)
+    fitted = fitted_as(ctx, given.factors)
+    model, tokenizer = load_fitted(ctx, given.checkpoint, fitted)
     turns = layers_in_turn(ctx, model, given.factors, fitted, params.keep)
     for name in names:
         rows = distinct(read_table(ctx.store, given.corpus, name, CORPUS))

@@ -18,7 +18,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, write_table
 from tasks._asked import query_groups
-from tasks._checkpoint import load_checkpoint
+from tasks._factors import fitted_as, load_fitted
 from tasks._in_context import in_context, pending_texts, unscored_part, write_unscored
 from tasks._progress import progress
 from tasks._queries import ready_queries
@@ -70,8 +70,7 @@ class Scoring:
 def score_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Scoring) -> None:
     """Score some parts of a corpus."""
     params = given.params
-    fitted = ctx.store.manifest(given.factors).params
-    model, tokenizer = load_checkpoint(ctx, given.checkpoint, fitted["modules"])
+    model, tokenizer = load_fitted(ctx, given.checkpoint, fitted_as(ctx, given.factors))
     groups = query_groups(ctx, given.queries, tokenizer)
     with ready_queries(ctx, model, given.factors, groups, params) as target:
         for name in names:

@@ -1,9 +1,11 @@
 """Supervised fine-tuning of a checkpoint on a corpus; saved as it goes, resumed where it died."""
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import MIXTURE
@@ -13,23 +15,26 @@ from infra_core.recipe import TrainParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_tables, write_table
-from infra_core.training.launch import fine_tune
+from infra_core.training.launch import fine_tune, model_of
 from infra_core.training.place import Place
 from infra_core.training.sft import ADAPTER, LOSSES
-from infra_core.training.states import States
-from tasks._checkpoint import model_folder
+from infra_core.training.states import States, shares_done
+from tasks._checkpoint import after, model_folder
 from tasks._pools import pool_rows
 from tasks._progress import progress
 from tasks._stage import RunContext, stage
 from tasks.base import MODEL
 from tasks.mix import mix
 
+ADAPTER_FILES = (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME)
 LEFT_OUT = {"example_id": pl.String(), "tokens": pl.Int32(), "reason": pl.String()}
 
 
 @stage(version=1)
 def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, params: TrainParams) -> None:
     """Fine-tune `base` on every row of `corpus` that fits; rows that do not are listed, not lost.
+
+    After each share of training in `params.keep` the model is left as well, as it was then.
 
     Raises
     ------
@@ -48,6 +53,12 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
         longest = f"max_tokens {params.max_tokens}"
         raise DataError(f"no row of {corpus.uri} fits {longest}: all {len(left_out)} are longer; raise it")
     state = out.latest_state()
+
+    def save_state(step: int, folder: Path) -> None:
+        for share in shares_done(folder, params.keep or ()):
+            keep(out, model, params, folder, share)
+        out.save_state(f"step-{step:07d}", folder)
+
     with TemporaryDirectory() as scratch, progress("train", 1) as update:
         trained, tokenizer, losses = fine_tune(
             model,
@@ -56,7 +67,7 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
             States(
                 Path(scratch),
                 resume_from=state[1] if state else None,
-                on_save=lambda step, folder: out.save_state(f"step-{step:07d}", folder),
+                on_save=save_state,
                 every_seconds=ctx.save_seconds,
             ),
             progress=lambda done, total, loss: update(done, total),
@@ -68,6 +79,18 @@ def train(ctx: RunContext, out: WorkDir, *, base: Artifact, corpus: Artifact, pa
             out.put_folder(ADAPTER, Path(scratch, ADAPTER))
     write_table(out, "losses.parquet", losses, LOSSES)
     write_table(out, "left_out.parquet", pl.DataFrame(left_out, schema=LEFT_OUT, orient="row"), LEFT_OUT)
+
+
+def keep(out: WorkDir, model: Path, params: TrainParams, state: Path, share: float) -> None:
+    """Leave the model of a state in the form of the trained one, below a folder that says when it was."""
+    with TemporaryDirectory() as scratch:
+        save(*model_of(model, params, state), Path(scratch))
+        out.put_folder(after(share, MODEL), Path(scratch))
+    if params.lora is not None:
+        with TemporaryDirectory() as scratch:
+            for name in ADAPTER_FILES:
+                shutil.copy(state / name, scratch)
+            out.put_folder(after(share, ADAPTER), Path(scratch))
 
 
 def training_rows(ctx: RunContext, corpus: Artifact) -> pl.DataFrame:

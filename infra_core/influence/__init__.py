@@ -17,6 +17,7 @@ from infra_core.influence.kept import KeptPasses
 from infra_core.influence.plan import in_partitions
 from infra_core.influence.query import Preconditioned, precondition_queries
 from infra_core.influence.refine import Refinement, refine_queries
+from infra_core.influence.scores import mean_scores
 from infra_core.influence.search import (
     IndexedQueries,
     beside,
@@ -70,6 +71,7 @@ __all__ = [
     "index_layout",
     "index_queries",
     "leading",
+    "mean_scores",
     "overlap",
     "precondition",
     "precondition_queries",

@@ -1,6 +1,8 @@
 """Rows of influence: the sign, the sums and the ranks. Positive = helpful; the sign is applied here, once."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import polars as pl
 import torch
@@ -68,6 +70,50 @@ def scores_frame(rows: Sequence[dict[str, object]], *, detailed: bool = False) -
     """Return rows as a frame of the SCORES schema, with the column `part` behind it if `detailed`."""
     schema = dict(SCORES) | ({"part": pl.String()} if detailed else {})
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def mean_scores(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the mean of scores of the same examples, spans and tokens on the same groups.
+
+    Parameters
+    ----------
+    tables
+        Of the SCORES schema, with the same rows in the same order.
+
+    Returns
+    -------
+    DataFrame
+        Of the SCORES schema.
+
+    Raises
+    ------
+    ValueError
+        If rows differ, or have other spans or tokens.
+
+    Examples
+    --------
+    >>> told = {"example_id": ["a"], "group": ["g"], "spans": [[0.0, 1.0]], "tokens": [[0.0, 1.0]]}
+    >>> one, three = (pl.DataFrame(told | {"influence": [x]}) for x in (1.0, 3.0))
+    >>> mean_scores([one, three])["influence"].to_list()
+    [2.0]
+    """
+    first = tables[0]
+    named, lengths = (pl.col("example_id", "group"), pl.col("spans", "tokens").list.len())
+    if any(not table.select(named, lengths).equals(first.select(named, lengths)) for table in tables[1:]):
+        raise ValueError("scores to be averaged are of other rows, or in another order")
+
+    exact = {"influence": pl.Float64(), "spans": pl.List(pl.Float64()), "tokens": pl.List(pl.Float64())}
+    numbered = [
+        table.select(pl.col(name).cast(dtype).alias(f"{name} {number}") for name, dtype in exact.items())
+        for number, table in enumerate(tables)
+    ]
+    means = [
+        (reduce(add, (pl.col(f"{name} {number}") for number in range(len(tables)))) / len(tables))
+        .cast(SCORES[name])
+        .alias(name)
+        for name in exact
+    ]
+    return first.select(named).hstack(pl.concat(numbered, how="horizontal").select(means))
 
 
 def ranked(scores: pl.DataFrame) -> pl.DataFrame:

@@ -106,7 +106,8 @@ class StageWork:
             "fit_eigenbasis": once * passes["fit_eigenbasis"] + products + Work(25 * cubes),
             "fit_factors": once * passes["fit_factors"] + products,
         }
-        return {stage: each * (1 + self.refits) for stage, each in work.items()}
+        fits = (1 + self.refits) * len(self.recipe.train.states)
+        return {stage: each * fits for stage, each in work.items()}
 
     def scoring(self, sizes: Sequence[ModuleSize]) -> Work:
         """Return the work of all scores: of the corpus, and whatever else mixture rules decide by."""
@@ -115,7 +116,7 @@ class StageWork:
         if self.recipe.compare_rules:
             work += self._scoring(self.volume.tokens, scores.other_rule, sizes)
         work += self._scoring(self.volume.tokens, scores, sizes) * self.refits
-        return work
+        return work * len(self.recipe.train.states)
 
     def _scoring(self, tokens: int, params: ScoreParams, sizes: Sequence[ModuleSize]) -> Work:
         if params.token_rule == "loss_term":

@@ -30,6 +30,9 @@ class FactorParams(Params):
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     decomposition: Literal["fp32"] | None = None  # of covariances, in half the time; none: fp64
     sequences: Count | None = None  # training rows to fit on; all by default
+    after: Fraction | None = (
+        None  # share of fine-tuning that the model had; none: all. Recipes have `train.scored_after`
+    )
     seed: int = 0
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from infra_core.recipe.data import Source
-from infra_core.recipe.params import Count, ModuleChoice, Params
+from infra_core.recipe.params import Count, Fraction, ModuleChoice, Params
 
 
 class ScratchBase(Params):
@@ -64,21 +64,35 @@ class TrainFields(Params):
     precision: Literal["fp32", "bf16"] = "fp32"
     lora: LoraParams | None = None  # none: all weights train
 
-    def run(self, seed: int) -> "TrainParams":
-        """Return the parameters of the training run with this (derived) seed."""
-        return TrainParams(**self.model_dump(exclude={"seeds"}), seed=seed)
+    def run(self, seed: int, keep: tuple[float, ...] | None = None) -> "TrainParams":
+        """Return the parameters of the training run with this (derived) seed, and with what it keeps."""
+        return TrainParams(**self.model_dump(exclude={"seeds", "scored_after"}), seed=seed, keep=keep)
 
 
 class TrainParams(TrainFields):
     """One training run."""
 
     seed: int
+    keep: tuple[Fraction, ...] | None = (
+        None  # shares of its optimiser steps after which the model is kept too
+    )
 
 
 class TrainSection(TrainFields):
     """The recipe's training section: every arm is trained once a seed."""
 
     seeds: Count = 1
+    scored_after: Annotated[tuple[Fraction, ...], Field(min_length=1)] | None = None  # none: all of it
+
+    @property
+    def states(self) -> tuple[float, ...]:
+        """Shares of training after which a model scores, in order; a row's score is the mean of theirs."""
+        return tuple(sorted({*(self.scored_after or (1.0,))}))
+
+    @property
+    def on_the_way(self) -> tuple[float, ...] | None:
+        """Those of them before the end, after which a model that scores is kept; none if there are none."""
+        return tuple(share for share in self.states if share < 1) or None
 
 
 class BaseSection(Params):

@@ -152,6 +152,16 @@ class Recipe(Params):
         return self
 
     @model_validator(mode="after")
+    def _gradients_have_one_length(self) -> "Recipe":
+        asked = () if self.robustness is None else self.robustness.gradients
+        if "unit_norm" in asked and self.train.on_the_way is not None:
+            raise ValueError(
+                "robustness.gradients asks for unit_norm, and a row has a gradient after each of "
+                "train.scored_after; leave one of both out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _an_index_can_be_asked(self) -> "Recipe":
         if self.index is not None and self.index.level == "span" and self.scores.spans is None:
             raise ValueError("index.level is span, and responses have none; give scores.spans")
@@ -159,11 +169,13 @@ class Recipe(Params):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_seed(cls, given: Any) -> Any:
+    def _said_once(cls, given: Any) -> Any:
         # Every section's seed is derived from the recipe's, by name; a section may not bring its own.
         if not isinstance(given, dict) or not isinstance(given.get("seed"), int):
             return given
         seeded = dict(given)
+        if isinstance(factors := given.get("factors"), dict) and "after" in factors:
+            raise ValueError("factors.after: a recipe says it for scores too; give train.scored_after")
         for section in ("queries", "factors", "evaluate"):
             value = given.get(section, {})
             if isinstance(value, dict):

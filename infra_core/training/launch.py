@@ -65,7 +65,8 @@ def fine_tune(
         losses = train(loaded, examples, params, states, progress=progress, place=place)
     else:
         losses = _in_processes(model, examples, params, states, progress=progress, place=place)
-        loaded, tokenizer, stored_as = _put_together(model, params, states.folder)
+        below = ADAPTER if params.lora is not None else TRAINED
+        loaded, tokenizer, stored_as = _put_together(model, params, states.folder / below)
     # Trained in fp32; kept, scored and examined in the dtype that it will be served in.
     return loaded.to(stored_as), tokenizer, losses  # type: ignore[arg-type]
 
@@ -80,16 +81,24 @@ def _check_divisible(model: Path, params: TrainParams) -> None:
         )
 
 
+def model_of(
+    model: Path, params: TrainParams, state: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model of a folder as it was in a state of its training, as `fine_tune` returns one."""
+    loaded, tokenizer, stored_as = _put_together(model, params, state)
+    return loaded.to(stored_as), tokenizer  # type: ignore[arg-type]
+
+
 def _put_together(
-    model: Path, params: TrainParams, folder: Path
+    model: Path, params: TrainParams, trained: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, torch.dtype]:
-    """Return what processes left in a folder as one model, its tokenizer and the dtype of its base."""
+    """Return trained weights, or trained adapters, as one model; its tokenizer and the dtype of its base."""
     if params.lora is not None:
         base, tokenizer = load(model)
         stored_as = base.dtype
-        return merge(attach(base.float(), folder / ADAPTER)), tokenizer, stored_as
-    load_tokenizer(model).save_pretrained(folder / TRAINED)
-    whole, tokenizer = load(folder / TRAINED)
+        return merge(attach(base.float(), trained)), tokenizer, stored_as
+    load_tokenizer(model).save_pretrained(trained)
+    whole, tokenizer = load(trained)
     return whole, tokenizer, AutoConfig.from_pretrained(model).dtype
 
 

@@ -33,7 +33,7 @@ from infra_core.training.labels import NOT_SCORED, from_labels, to_labels
 from infra_core.training.place import HERE, Place
 from infra_core.training.plan import micro_batches, plan_steps
 from infra_core.training.sharding import resumable, trains_shares
-from infra_core.training.states import States, Watch, is_first
+from infra_core.training.states import States, Watch, is_first, steps_after
 
 LOSSES = {
     "optimiser_step": pl.Int32(),  # 1-based
@@ -88,6 +88,8 @@ def train(
     ------
     DataError
         If no example is trainable.
+    RequestError
+        If training is too short for a state that is to be kept.
     """
     rows = trainable(examples, params.max_tokens)
     if not rows:
@@ -110,7 +112,7 @@ def train(
         train_dataset=_MicroBatches(rows, [group for groups in split for group in groups]),
         data_collator=_only,
         compute_loss_func=_mean_nll,
-        callbacks=[Watch(states, progress)],
+        callbacks=[Watch(states, progress, steps_after(params.keep or (), len(steps)))],
     )
     trainer.remove_callback(PrinterCallback)
     with no_progress_bars():

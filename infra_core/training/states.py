@@ -1,9 +1,10 @@
 """Saving on the way: when, where to, and who says so where several processes train together."""
 
+import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from infra_core.errors import RequestError
 from infra_core.training.sharding import restore, trains_shares, write_moments
@@ -31,7 +33,7 @@ class States:
         nothing is saved.
     every_seconds
         Time between states, longer where saving would take more than a tenth of it; 0 saves after every step
-        but the last.
+        but the last. Steps after which the model is to be kept (`TrainParams.keep`) are saved as well.
     may_save
         Asked before each state.
     """
@@ -43,6 +45,31 @@ class States:
     may_save: Callable[[], bool] = lambda: True
 
 
+def steps_after(shares: Iterable[float], steps: int) -> dict[int, list[float]]:
+    """Return the optimiser steps, of so many, at which shares of them are done: step → shares.
+
+    Raises
+    ------
+    RequestError
+        If a share is not done before the last step.
+    """
+    found: dict[int, list[float]] = {}
+    for share in shares:
+        found.setdefault(max(1, int(steps * share)), []).append(share)
+    if late := found.get(steps):
+        raise RequestError(
+            f"a training of {steps} optimiser step(s) has no state on its way after {late[0]:g} of them; "
+            "train on more rows, or leave this share out"
+        )
+    return found
+
+
+def shares_done(state: Path, shares: Iterable[float]) -> list[float]:
+    """Return which of some shares of its training are just done in a state; mostly it lies between them."""
+    told = json.loads((state / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    return steps_after(shares, int(told["max_steps"])).get(int(told["global_step"]), [])
+
+
 def is_first() -> bool:
     """Whether this process speaks for all."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
@@ -51,8 +78,14 @@ def is_first() -> bool:
 class Watch(TrainerCallback):
     """Reports progress, saves by the clock, and hands every saved state on."""
 
-    def __init__(self, states: States, progress: Callable[[int, int, float], None] | None) -> None:
+    def __init__(
+        self,
+        states: States,
+        progress: Callable[[int, int, float], None] | None,
+        wanted: Iterable[int] = (),
+    ) -> None:
         self.states, self.progress, self.saved_at = states, progress, time.monotonic()
+        self.wanted = frozenset(wanted)  # steps after which a state is saved whatever the clock says
         self.pause = states.every_seconds
 
     def on_train_begin(
@@ -75,7 +108,7 @@ class Watch(TrainerCallback):
         if self.states.on_save is None or state.global_step >= state.max_steps:
             return
         due = time.monotonic() - self.saved_at >= self.pause and self.states.may_save()
-        if _as_the_first_says(due, args.device):
+        if _as_the_first_says(due, args.device) or state.global_step in self.wanted:
             control.should_save = True
             self.saved_at = time.monotonic()
 

@@ -23,8 +23,7 @@ from infra_core.influence.blocks import Block, choose_blocks
 from infra_core.recipe import TrainParams, Variant
 from infra_core.seeds import derive_seed
 from infra_core.training.place import Place
-from infra_core.training.plan import plan_steps
-from infra_core.training.sft import train, trainable
+from infra_core.training.sft import train
 from infra_core.training.sharding import OPTIMIZER
 from infra_core.training.states import States
 from infra_core.validity.contest import Contest
@@ -151,8 +150,6 @@ def scoring_models(contest: Contest, variant: Variant) -> Iterator[PreTrainedMod
         with _trained_again(contest, again, on_the_way) as (model, states):
             if number and 1.0 in shares:
                 yield model
-            if on_the_way and not states:
-                raise RequestError("training is one optimiser step, with nothing on its way; give no `after`")
             for state in states:
                 _return_to(model, state)
                 yield model
@@ -175,22 +172,14 @@ def _trained_again(
             "leave them out of validity.methods and validity.variants"
         )
     model = copy.deepcopy(contest.base)
-    rows = trainable(contest.examples, params.max_tokens)
-    steps = len(plan_steps([len(row) for row in rows], params.batch_tokens, params.epochs, params.seed))
-    wanted, seen = {max(1, int(steps * share)) for share in shares}, 0
-
-    def is_wanted() -> bool:
-        nonlocal seen
-        seen += 1  # asked once a step
-        return seen in wanted
-
+    params = params.model_copy(update={"keep": tuple(shares) or None})
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
 
         def keep(step: int, state: Path) -> None:
             shutil.move(state, folder / f"kept-{step:07d}")
 
-        on_the_way = States(folder / "states", on_save=keep, every_seconds=0.0, may_save=is_wanted)
+        on_the_way = States(folder / "states", on_save=keep)
         place = Place(device=str(model.device), micro_batch_tokens=contest.batch_tokens)
         train(model, contest.examples, params, on_the_way, place=place)
         yield model, sorted(folder.glob("kept-*"))

@@ -15,6 +15,11 @@ from infra_core.store.key import canonical_json
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "deployments" / "recipes").glob("*.yaml"))
 
 
+ON_THE_WAY = yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())["train"] | {
+    "scored_after": [0.5, 1.0]
+}
+
+
 @pytest.fixture
 def tiny():
     return yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())
@@ -266,6 +271,8 @@ def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tm
             "behaviours",
         ),
         ({"mixtures": {"no": {"kind": "ablate", "behaviours": [], "action": "mask"}}}, "behaviours"),
+        ({"robustness": {"gradients": ["unit_norm"]}, "train": ON_THE_WAY}, "leave one of both out"),
+        ({"factors": {"after": 0.5}}, r"factors\.after.*give train\.scored_after"),
     ],
 )
 def test_what_cannot_be_varied_or_ablated_is_refused_by_name(tiny, tmp_path, changes, told):

@@ -1,5 +1,6 @@
 """The sign, the sums and the ranks."""
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from infra_core.corpus.schema import SCORES
 from infra_core.errors import DataError
-from infra_core.influence.scores import ranked, score_rows, scores_frame
+from infra_core.influence.scores import mean_scores, ranked, score_rows, scores_frame
 from tests import tiny
 
 
@@ -44,6 +45,29 @@ def test_a_score_that_is_no_number_is_refused_by_example():
     example = tiny.examples((2,))[0]
     with pytest.raises(DataError, match=f"influence of example {example.example_id} is not finite"):
         score_rows(example, ["g"], torch.tensor([[0.0, torch.nan]]))
+
+
+def table(values):
+    rows = [
+        {"example_id": "a", "group": "g", "influence": sum(values), "spans": [sum(values)], "tokens": values}
+    ]
+    return scores_frame(rows)
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_a_mean_is_of_every_token_span_and_row_whatever_the_order(tables):
+    found = mean_scores([table(values) for values in tables])
+    assert found.schema == pl.Schema(SCORES)
+    np.testing.assert_allclose(found["tokens"][0].to_numpy(), np.mean(tables, axis=0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found["influence"][0], np.mean(np.sum(tables, axis=1)), rtol=1e-4, atol=1e-2)
+    assert mean_scores([table(values) for values in reversed(tables)]).equals(found)
+
+
+def test_scores_of_other_rows_have_no_mean():
+    one = table([1.0, 2.0])
+    for other in (one.with_columns(example_id=pl.lit("b")), table([1.0, 2.0, 3.0])):
+        with pytest.raises(ValueError, match="other rows"):
+            mean_scores([one, other])
 
 
 @given(st.permutations(list(enumerate([1.0, 0.5, 0.5, -1.0, 0.5]))))

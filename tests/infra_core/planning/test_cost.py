@@ -112,6 +112,13 @@ def test_what_mixture_rules_decide_by_is_paid_for_where_it_is_asked_for():
     twice = planned("tiny", volume=volume, mixtures={"flip": flip}, robustness=RobustnessParams(train_seed=1))
     again = {stage.stage: stage.seconds for stage in twice.stages}
     assert all(again[stage] > 1.5 * plain[stage] for stage in ("fit_eigenbasis", "fit_factors", "score"))
+    train = Recipe.load(RECIPES / "tiny.yaml").train.model_copy(update={"scored_after": (0.5, 1.0)})
+    way = {
+        stage.stage: stage.seconds
+        for stage in planned("tiny", volume=volume, train=train, mixtures={"flip": flip}).stages
+    }
+    assert way["train"] == plain["train"]
+    assert all(way[stage] > 1.5 * plain[stage] for stage in ("fit_eigenbasis", "fit_factors", "score"))
     tried = planned("tiny", volume=volume, difficulty=RateParams(method="pass_rate")).stages
     assert "attempt" in {stage.stage for stage in tried}
 

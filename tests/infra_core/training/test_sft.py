@@ -15,7 +15,7 @@ from infra_core.lm.objective import summed_loss
 from infra_core.recipe import TrainParams
 from infra_core.training.place import Place
 from infra_core.training.sft import LOSSES, train
-from infra_core.training.states import States
+from infra_core.training.states import States, shares_done, steps_after
 from tests.infra_core.training.toy import ADAPTERS, PARAMS, SHAPE, rows
 
 
@@ -69,6 +69,39 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_weights_and_losses_to_the_bi
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert losses.equals(losses_again)
+
+
+@pytest.mark.parametrize("params", [PARAMS, ADAPTERS], ids=["weights", "adapters"])
+def test_what_is_to_be_kept_is_saved_whatever_the_clock_says(tmp_path, params):
+    """After those shares of the steps and at no other; the state is that of a run that saves after each."""
+    asked = params.model_copy(update={"keep": (0.3, 0.5, 0.9)})
+    weights: dict[str, dict[int, bytes]] = {"kept": {}, "all": {}}
+    done: dict[int, list[float]] = {}
+
+    def remember(name: str):
+        def on_save(step: int, folder: Path) -> None:
+            weights[name][step] = next(iter(folder.glob("*model.safetensors"))).read_bytes()
+            if now := shares_done(folder, asked.keep):
+                done[step] = now
+
+        return on_save
+
+    whole, losses = weights_after(tmp_path / "kept", asked, on_save=remember("kept"))
+    plain, _ = weights_after(tmp_path / "all", params, every_seconds=0.0, on_save=remember("all"))
+    steps = len(losses)
+    assert (
+        done
+        == steps_after(asked.keep, steps)
+        == {max(1, int(steps * share)): [share] for share in asked.keep}
+    )
+    assert weights["kept"] == {step: weights["all"][step] for step in done}
+    assert all(torch.equal(whole[name], plain[name]) for name in whole)
+
+
+def test_shares_of_a_training_fall_on_its_steps_and_never_on_the_last():
+    assert steps_after((0.25, 0.5, 0.75), 2) == {1: [0.25, 0.5, 0.75]}
+    with pytest.raises(RequestError, match=r"1 optimiser step\(s\) has no state on its way after 0\.5"):
+        steps_after((0.5,), 1)
 
 
 def test_saving_on_the_way_changes_nothing_and_leaves_nothing(tmp_path):
