@@ -29,7 +29,16 @@ def influence(inputs: ReportInputs, figures: Figures) -> list[str]:
     clear = told.filter((pl.col("low") > 0) | (pl.col("high") < 0)).height
     sure = figures.count("cells whose interval excludes zero", clear)
     count = figures.count("cells", inputs.cells.filter(all_sources).height)
-    return [*lines, f"{sure} of {count} cells exclude zero.", ""]
+    return [*lines, f"{sure} of {count} cells exclude zero.{_scored_by(inputs)}", ""]
+
+
+def _scored_by(inputs: ReportInputs) -> str:
+    """Say which models scored, if it is not that at the end of training alone."""
+    train = inputs.recipe.train
+    if train.on_the_way is None:
+        return ""
+    shares = code(", ".join(f"{share:g}" for share in train.states))
+    return f" A score is the mean of those by the model after these shares of its training: {shares}."
 
 
 def _table(cells: pl.DataFrame, figures: Figures, *, by_source: bool) -> list[str]:
