@@ -18,7 +18,7 @@ from infra_core.errors import DataError
 from infra_core.recipe import CleanParams, LoraParams, ScratchBase, Source, TrainParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
-from tasks._checkpoint import load_checkpoint
+from tasks._checkpoint import after, load_checkpoint
 from tasks._stage import RunContext
 from tasks.base import base
 from tasks.ingest import catalogued, ingest
@@ -34,6 +34,7 @@ SOURCE = Source(
     name="sums", domain="math", uri="made://tiny_math?rows=60&levels=1-2&split=train", mapping=MADE
 )
 PARAMS = TrainParams(learning_rate=3e-3, epochs=6, batch_tokens=300, max_tokens=256, seed=5)
+ON_THE_WAY = PARAMS.model_copy(update={"keep": (0.25, 0.75)})
 
 
 def run(store: str, processes: int = 1, params: TrainParams = PARAMS) -> tuple[RunContext, Artifact]:
@@ -59,9 +60,9 @@ def alive(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_two_processes_die_with_the_one_that_waits_and_go_on_where_they_were(tmp_path):
-    """SIGKILL to it alone: no worker survives, and the same call ends in the same bytes."""
+    """SIGKILL to it alone: no worker survives, and the same call ends in the same bytes, on the way too."""
     store = tmp_path / "killed"
-    code = f"from tests.tasks.test_train import run; run({str(store)!r}, 2)"
+    code = f"from tests.tasks.test_train import ON_THE_WAY, run; run({str(store)!r}, 2, ON_THE_WAY)"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=REPOSITORY) as waiting:
         deadline = time.monotonic() + PATIENCE
@@ -79,8 +80,10 @@ def test_two_processes_die_with_the_one_that_waits_and_go_on_where_they_were(tmp
     assert not list(store.glob("train/*/manifest.json"))
     assert states(store)
 
-    resumed, undisturbed = run(str(store), 2), run(str(tmp_path / "whole"), 2)
+    resumed, undisturbed = (run(str(place), 2, ON_THE_WAY) for place in (store, tmp_path / "whole"))
     assert hashes(*resumed) == hashes(*undisturbed)
+    for share in ON_THE_WAY.keep:
+        assert resumed[0].store.parts(resumed[1], after(share, "model/*"))
     assert not states(store)
 
 
@@ -114,17 +117,18 @@ def test_one_of_two_processes_is_killed_and_the_training_goes_on_by_itself(tmp_p
 
 def test_adapters_are_merged_and_also_kept(tmp_path):
     """`model/` is a model like any other; its base with `adapter/` beside it says the same."""
-    lora = PARAMS.model_copy(update={"epochs": 1.0, "lora": LoraParams(rank=2, alpha=4)})
+    lora = ON_THE_WAY.model_copy(update={"epochs": 1.0, "lora": LoraParams(rank=2, alpha=4)})
     ctx, checkpoint = run(str(tmp_path), params=lora)
     assert ctx.store.parts(checkpoint, "adapter/*") == [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
     ]
-    merged, _ = load_checkpoint(ctx, checkpoint)
-    beside, _ = load_checkpoint(ctx, checkpoint, "lora")
     ids = torch.arange(5, 25).unsqueeze(0)
-    with torch.no_grad():
-        torch.testing.assert_close(beside(ids).logits, merged(ids).logits, rtol=1e-5, atol=1e-5)
+    for share in (0.25, 0.75, 1.0):
+        merged, _ = load_checkpoint(ctx, checkpoint, share=share)
+        beside, _ = load_checkpoint(ctx, checkpoint, "lora", share)
+        with torch.no_grad():
+            torch.testing.assert_close(beside(ids).logits, merged(ids).logits, rtol=1e-5, atol=1e-5)
     plain = base(ctx, params=SHAPE)
     with pytest.raises(DataError, match=r"train\.lora"):
         load_checkpoint(ctx, plain, "lora")
