@@ -43,7 +43,9 @@ def _scores(uri: str) -> pl.DataFrame:
     """Read the scores that an artifact is or rests on, each row and group once."""
     store, artifact = ArtifactStore.of(uri)
     [scores, *_] = [
-        each for _, each in ancestors(store, artifact) if isinstance(each, Artifact) and each.stage == "score"
+        each
+        for _, each in ancestors(store, artifact)  # the mean of scores before those it is of
+        if isinstance(each, Artifact) and each.stage in {"average", "score"}
     ]
     read = read_tables(store, scores, GROUPED, wider=True)
     return read.unique(["example_id", "group"], maintain_order=True)
