@@ -1,7 +1,7 @@
 """Whether two arms differ, of one run or of two with the same exam: where a report compares other pairs.
 
-``python -m benchmarks.arms REPORT:ARM REPORT:ARM …`` with URIs of reports, each behind the first one held against
-it, question by question. Verdicts are not corrected for their number.
+``python -m benchmarks.arms REPORT:ARM REPORT:ARM …`` with URIs of reports; each behind the first one is held
+against it, question by question. Verdicts are not corrected for their number.
 """
 
 import sys
