@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import polars as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -40,9 +41,7 @@ SHAPES = {"tiny": 9, "SmolLM2-135M": 90}
 
 def agreement_table(given: Recipe, ctx: RunContext) -> Table:
     """Score all rows by indexes of several sizes; say how far they are from the exact scores."""
-    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
-    exact = read_tables(ctx.store, attribute(given, ctx).scores, columns, wider=True)
-    exact = exact.unique(["example_id", "group"], keep="first", maintain_order=True)
+    exact = exact_scores(given, ctx)
     shown = Table("coordinates", "bytes a row", "group", "Pearson", "Spearman", f"of the best {BEST}", "n")
     for count in COORDINATES:
         asked = {"index": IndexParams(coordinates=count), "ask": QuestionParams(best=BEST)}
@@ -60,6 +59,13 @@ def agreement_table(given: Recipe, ctx: RunContext) -> Table:
             )
             shown.add_row(str(count), size, row["group"], *ranks)
     return shown
+
+
+def exact_scores(given: Recipe, ctx: RunContext) -> pl.DataFrame:
+    """Return the scores of a recipe's run, each row and group once."""
+    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
+    found = read_tables(ctx.store, attribute(given, ctx).scores, columns, wider=True)
+    return found.unique(["example_id", "group"], keep="first", maintain_order=True)
 
 
 def made_block(layout: IndexLayout) -> IndexBlock:

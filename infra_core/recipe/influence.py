@@ -29,6 +29,7 @@ class FactorParams(Params):
     draws: Count | None = None  # of labels at each position, if sampled; one by default
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     decomposition: Literal["fp32"] | None = None  # of covariances, in half the time; none: fp64
+    widest: Count | None = None  # covariances that would be wider are cut into diagonal blocks; none: whole
     sequences: Count | None = None  # training rows to fit on; all by default
     seed: int = 0
 
