@@ -37,7 +37,7 @@ class FactorParams(Params):
 class IndexParams(Params):
     """What an index keeps of every gradient."""
 
-    coordinates: Count = 1024  # of each block, those of the largest eigenvalues; a byte each
+    coordinates: Count = 1024  # of each block of the model, a byte each
     level: Literal["example", "span"] = "example"
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
 

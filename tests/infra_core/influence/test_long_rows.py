@@ -55,7 +55,7 @@ def test_indexes_and_norms_are_the_same_as_well():
         for tokens in (ALONE_IN_A_BATCH, TOO_LONG)
     )
     assert torch.equal(whole.codes, by_layer.codes)
-    assert torch.equal(whole.tails, by_layer.tails)
+    assert torch.equal(whole.scales, by_layer.scales)
     norms = [
         self_influence(model, factors, ROWS, ScoreParams(token_rule="position"), batch_tokens=tokens)
         for tokens in (ALONE_IN_A_BATCH, TOO_LONG)
@@ -119,5 +119,5 @@ def waiting(layers, tokens):
 
 
 def test_activations_of_one_layer_wait_at_a_time():
-    assert waiting(6, TOO_LONG) == waiting(2, TOO_LONG)
+    assert waiting(6, TOO_LONG) < 1.2 * waiting(2, TOO_LONG)
     assert waiting(6, ALONE_IN_A_BATCH) > 2.5 * waiting(2, ALONE_IN_A_BATCH)
