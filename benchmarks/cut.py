@@ -7,6 +7,7 @@ covariance cut into several blocks, all rows are scored with them and held again
 import math
 import sys
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,7 @@ def table(given: Recipe, ctx: RunContext) -> Table:
         sizes = module_sizes(config, given.factors.modules, widest=widest)
         cut = {"factors": given.factors.model_copy(update={"widest": widest if blocks > 1 else None})}
         found = exact_scores(given.model_copy(update=cut), ctx)
-        hits = overlap(found, exact, BEST).group_by("group").mean().sort("group")
+        hits = overlap(found, exact, BEST).group_by("group").agg(pl.col("overlap").mean()).sort("group")
         both = [frame.sort("group", "example_id") for frame in (exact, found)]
         megabytes = f"{factor_bytes(sizes).covariance / 1e6:.2f}"
         for row, hit in zip(correlated(*both).to_dicts(), hits.to_dicts(), strict=True):

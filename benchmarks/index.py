@@ -58,7 +58,7 @@ def agreement_table(given: Recipe, ctx: RunContext) -> Table:
         asked = {"index": IndexParams(coordinates=count), "ask": QuestionParams(best=BEST)}
         answers = answered(given.model_copy(update=asked), ctx)
         found = read_table(ctx.store, answers, ANSWERS, FOUND)
-        hits = overlap(found, exact, BEST).group_by("group", maintain_order=True).mean()
+        hits = overlap(found, exact, BEST).group_by("group").agg(pl.col("overlap").mean())
         candidates = leading(found, CANDIDATES * BEST)
         both = [frame.sort("group", "example_id") for frame in (exact, found)]
         size = ctx.store.manifest(answers).provenance["row_bytes"]

@@ -172,9 +172,9 @@ def index_layout(factors: Mapping[str, Factors], params: IndexParams) -> IndexLa
         else:
             width = params.coordinates
             places = drawn.integers(width, size=d_out), drawn.integers(width, size=d_in)
-        signs = [torch.from_numpy(2.0 * drawn.integers(2, size=size) - 1) for size in (d_out, d_in)]
-        rows, columns = map(torch.from_numpy, places)
-        foldings[name] = Folding(rows, columns, *signs, one.eigenvalues, width)
+        signs = [2.0 * drawn.integers(2, size=size) - 1 for size in (d_out, d_in)]
+        rows, columns, up, across = (torch.from_numpy(each) for each in (*places, *signs))
+        foldings[name] = Folding(rows, columns, up, across, one.eigenvalues, width)
     return IndexLayout(foldings)
 
 
