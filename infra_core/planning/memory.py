@@ -122,10 +122,10 @@ class Memory:
 
     @cached_property
     def longest_passed(self) -> int:
-        """The longest row, in tokens, that has room beside the model and whatever a layer takes to score."""
-        layers = by_layer({size.name: size for size in self.sizes}).values()
-        layer = max(need_of("score", self.groups).of(sizes.values()) for sizes in layers)
-        left = max(0, self.usable - self.model - layer)
+        """The longest row, in tokens, that has room beside the model and what scores take at the least."""
+        layers = [list(each.values()) for each in by_layer({size.name: size for size in self.sizes}).values()]
+        least = max(*map(need_of("score", self.groups).of, layers), self._scoring(layers))
+        left = max(0, self.usable - self.model - least)
         return left // self.shape.layered_bytes(1, self.weight_bytes)
 
     def turns(self, stage: str, batch: int) -> list[list[ModuleSize]]:

@@ -26,7 +26,7 @@ def in_parts(model, params, room=ALONE, **keeping):
     for part in parts:
         bases |= fit_eigenbasis(model, rows, part, batch_tokens=BATCH)
     for part in parts:
-        own = {name: bases[name] for name in choose_blocks(model, part.modules)}
+        own = {name: bases[name] for name in choose_blocks(model, part.modules, part.widest)}
         factors |= fit_factors(model, rows, part, own, batch_tokens=BATCH)
     return parts, factors
 
