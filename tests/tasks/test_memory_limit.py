@@ -23,13 +23,13 @@ from tests.flows.conftest import REPOSITORY
 from tests.tasks.test_partitions import POSITION, SMALL, attributed, digests
 
 TALL = ScratchBase(
-    kind="scratch", hidden_size=128, layers=24, heads=2, kv_heads=2, mlp_size=1024, context=128, seed=0
+    kind="scratch", hidden_size=128, layers=36, heads=2, kv_heads=2, mlp_size=1024, context=128, seed=0
 )
 MLP = FactorParams(modules="mlp", decomposition="fp32")
-BUDGET = 80 * 2**20  # bytes
+BUDGET = 112 * 2**20  # bytes
 BATCH = 64
 AT_ONCE = {  # by the C allocator: what is freed goes back, so that what is taken is what is used
-    "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576",
+    "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536",
 }  # fmt: skip
 
 
@@ -43,16 +43,9 @@ def attribute_within(root, *, in_turns, limited):
     if limited:
         limit = psutil.Process().memory_info().data + FP32 * shape.weights + BUDGET
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    passing = shape.pass_bytes(BATCH)
-    room = BUDGET - passing if in_turns else None
+    room = BUDGET - shape.pass_bytes(BATCH) if in_turns else None
     found = attributed(
-        Path(root, "tall"),
-        TALL,
-        MLP,
-        (POSITION,),
-        factor_bytes=room,
-        pass_bytes=passing,
-        micro_batch_tokens=BATCH,
+        Path(root, "tall"), TALL, MLP, (POSITION,), factor_bytes=room, micro_batch_tokens=BATCH
     )
     sys.stdout.write(json.dumps(digests(*found)))
 
