@@ -9,10 +9,11 @@ so a disk's share is not in it.
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import polars as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -22,13 +23,21 @@ from flows.ask import answered
 from flows.attribute import attribute
 from flows.curate import ALONE, planned_context
 from infra_core.corpus.schema import SCORES
-from infra_core.influence import IndexBlock, block_from_tensors, block_to_tensors, correlated, overlap, search
-from infra_core.influence.index import IndexLayout
+from infra_core.influence import (
+    IndexBlock,
+    block_from_tensors,
+    block_to_tensors,
+    correlated,
+    leading,
+    overlap,
+    search,
+)
+from infra_core.influence.index import side_by_side
 from infra_core.influence.search import FOUND, IndexedQueries
 from infra_core.recipe import IndexParams, QuestionParams, Recipe
 from infra_core.store.tables import read_table, read_tables
 from tasks._stage import RunContext
-from tasks.ask import ANSWERS
+from tasks.ask import ANSWERS, CANDIDATES
 
 RECIPES = Path(__file__).parents[1] / "deployments" / "recipes"
 COORDINATES = (16, 64, 256, 1024, 4096)
@@ -40,15 +49,17 @@ SHAPES = {"tiny": 9, "SmolLM2-135M": 90}
 
 def agreement_table(given: Recipe, ctx: RunContext) -> Table:
     """Score all rows by indexes of several sizes; say how far they are from the exact scores."""
-    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
-    exact = read_tables(ctx.store, attribute(given, ctx).scores, columns, wider=True)
-    exact = exact.unique(["example_id", "group"], keep="first", maintain_order=True)
-    shown = Table("coordinates", "bytes a row", "group", "Pearson", "Spearman", f"of the best {BEST}", "n")
+    exact = exact_scores(given, ctx)
+    reached = f"among {CANDIDATES * BEST}"
+    shown = Table(
+        "coordinates", "bytes a row", "group", "Pearson", "Spearman", f"of the best {BEST}", reached, "n"
+    )
     for count in COORDINATES:
         asked = {"index": IndexParams(coordinates=count), "ask": QuestionParams(best=BEST)}
         answers = answered(given.model_copy(update=asked), ctx)
         found = read_table(ctx.store, answers, ANSWERS, FOUND)
-        hits = overlap(found, exact, BEST).group_by("group", maintain_order=True).mean()
+        hits = overlap(found, exact, BEST).group_by("group").agg(pl.col("overlap").mean())
+        candidates = leading(found, CANDIDATES * BEST)
         both = [frame.sort("group", "example_id") for frame in (exact, found)]
         size = ctx.store.manifest(answers).provenance["row_bytes"]
         for row, hit in zip(correlated(*both).to_dicts(), hits.sort("group").to_dicts(), strict=True):
@@ -56,41 +67,47 @@ def agreement_table(given: Recipe, ctx: RunContext) -> Table:
                 f"{row['pearson']:.4f}",
                 f"{row['spearman']:.4f}",
                 f"{hit['overlap']:.0%}",
+                f"{_reached(candidates, exact, row['group']):.0%}",
                 str(row["n"]),
             )
             shown.add_row(str(count), size, row["group"], *ranks)
     return shown
 
 
-def made_block(layout: IndexLayout) -> IndexBlock:
+def _reached(candidates: pl.DataFrame, exact: pl.DataFrame, group: str) -> float:
+    """Return the share of a group's best and worst that are among the candidates for exact scores."""
+    wanted = leading(exact, BEST).filter(pl.col("group") == group)
+    return wanted.join(candidates, on=["group", "side", "example_id"], how="semi").height / wanted.height
+
+
+def exact_scores(given: Recipe, ctx: RunContext) -> pl.DataFrame:
+    """Return the scores of a recipe's run, each row and group once."""
+    columns = {name: SCORES[name] for name in ("example_id", "group", "influence")}
+    found = read_tables(ctx.store, attribute(given, ctx).scores, columns, wider=True)
+    return found.unique(["example_id", "group"], keep="first", maintain_order=True)
+
+
+def made_block(columns: Mapping[str, slice]) -> IndexBlock:
     """Return a block of rows that mean nothing."""
-    blocks = len(layout.places)
-    codes = torch.randint(-127, 128, (PART, layout.width), dtype=torch.int8)
-    numbers = torch.rand(2, PART, blocks)
-    return IndexBlock([f"{row:016x}" for row in range(PART)], [None] * PART, codes, numbers[0], numbers[1])
+    codes = torch.randint(-127, 128, (PART, sum(each.stop - each.start for each in columns.values())))
+    names = [f"{row:016x}" for row in range(PART)]
+    return IndexBlock(names, [None] * PART, codes.to(torch.int8), torch.rand(PART, len(columns)))
 
 
 def question(blocks: int, folder: Path) -> tuple[int, float, float]:
     """Ask three groups of as many rows; return bytes a row, seconds and those of the processor."""
-    kept = IndexParams().coordinates
-    names = [f"layers.{number}" for number in range(blocks)]
-    layout = IndexLayout(
-        {name: torch.arange(kept) for name in names},
-        {name: torch.rand(kept) for name in names},
-        dict.fromkeys(names, 0.0),
-        dict.fromkeys(names, 0.5),
-    )
+    columns = side_by_side({f"layers.{number}": IndexParams().coordinates for number in range(blocks)})
     asked = tuple(f"group {number}" for number in range(GROUPS))
-    queries = IndexedQueries(layout, asked, torch.randn(GROUPS, layout.width), torch.rand(GROUPS, blocks))
-    block, path = made_block(layout), folder / f"{blocks}.safetensors"
-    save_file(block_to_tensors(block, layout.columns), path)
+    block, path = made_block(columns), folder / f"{blocks}.safetensors"
+    queries = IndexedQueries(columns, frozenset(), asked, torch.randn(GROUPS, block.codes.shape[1]))
+    save_file(block_to_tensors(block, columns), path)
 
     def mapped() -> Iterator[IndexBlock]:
         for _ in range(ROWS // PART):
-            yield block_from_tensors(load_file(path), names)
+            yield block_from_tensors(load_file(path), columns)
 
     began, busy = time.perf_counter(), time.process_time()
-    search(queries, mapped(), damping=0.1)
+    search(queries, mapped())
     return block.row_bytes, time.perf_counter() - began, time.process_time() - busy
 
 

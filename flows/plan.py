@@ -54,6 +54,7 @@ def as_planned(given: Recipe, ctx: RunContext, devices: int = 1, *, to_validate:
         micro_batch_tokens=planned.batch,
         recompute=planned.recompute,
         factor_bytes=planned.room_of(sharing),
+        pass_bytes=planned.passing,
     )
 
 

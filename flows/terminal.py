@@ -40,8 +40,8 @@ def print_answers(answers: Answers) -> None:
     """Print the most helpful and most harmful examples of each group, and how well the index finds them."""
     told = answers.told
     shown = Table("group", "side", "example", "influence", "by the index", title="exact influence, nats")
-    for group, side, example, influence, indexed, bound in answers.led.iter_rows():
-        found = f"{indexed:+.3g} ± {bound:.2g}"
+    for group, side, example, influence, indexed, error in answers.led.iter_rows():
+        found = f"{indexed:+.3g} ± {error:.2g}"
         shown.add_row(escape(group), side, escape(example), f"{influence:+.3g}", found)
     console.print(shown)
     trust = Table("group", "side", f"of the best {told['best']}, found", title="how well the index finds")

@@ -77,7 +77,9 @@ def fit_layers(ctx: RunContext, out: WorkDir, fit: Fit) -> None:
         return
     wanted = fit.params.model_copy(update={"modules": choosing(pending)})
     least = ctx.workers if shared else 1
-    parts = in_partitions(loaded[0], wanted, fit.stage, ctx.factor_bytes, at_least=least)
+    parts = in_partitions(
+        loaded[0], wanted, fit.stage, ctx.factor_bytes, at_least=least, passing=ctx.pass_bytes
+    )
     fit = replace(fit, turns=tuple(part.modules for part in parts))
     if not shared:
         _fit(ctx, out, loaded, fit.turns, fit)

@@ -42,6 +42,8 @@ class RunContext:
     factor_bytes
         What factors and directions of queries may take of the device, beside the model and its passes. What
         does not fit is done some layers at a time, with the same bits; None for no limit.
+    pass_bytes
+        What a pass holds there, which is free again when covariances are decomposed.
     save_seconds
         At most this much training is lost to a kill, or ten times what saving takes.
     processes
@@ -63,6 +65,7 @@ class RunContext:
     device: str = "cpu"
     micro_batch_tokens: int = 16_384
     factor_bytes: int | None = None
+    pass_bytes: int = 0
     save_seconds: float = 60.0
     processes: int = 1
     sharding: Sharding = "ddp"

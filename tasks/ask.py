@@ -51,7 +51,7 @@ LED = {
     "example_id": pl.String(),
     "influence": pl.Float32(),  # exact
     "indexed": pl.Float32(),  # as the index has it
-    "bound": pl.Float32(),  # how far from exact that may be
+    "error": pl.Float32(),  # its standard error
 }
 
 
@@ -82,7 +82,7 @@ class AskRun(Params):
         )
 
 
-@stage(version=1)
+@stage(version=2)
 def ask(  # noqa: PLR0913 - inputs of a stage
     ctx: RunContext,
     out: WorkDir,
@@ -106,14 +106,20 @@ def ask(  # noqa: PLR0913 - inputs of a stage
     turns = layers_in_turn(ctx, model, factors, fitted, params.keep)
     wanted = beside([
         index_queries(
-            model, curvature, groups, params.keep, layout=layout, batch_tokens=ctx.micro_batch_tokens
+            model,
+            curvature,
+            groups,
+            params.keep,
+            damping=params.scores.damping,
+            layout=layout,
+            batch_tokens=ctx.micro_batch_tokens,
         )
         for curvature, layout in turns()
     ])
     del turns  # and what it read
     for plus, minus in params.contrasts:
         wanted = wanted.contrast(plus, minus)
-    found = search(wanted, _blocks(ctx, index, wanted), damping=params.scores.damping)
+    found = search(wanted, _blocks(ctx, index, wanted))
     # A row that stands in several parts of the corpus is one example.
     found = found.unique(["example_id", "span", "group"], keep="first", maintain_order=True)
     write_table(out, ANSWERS, found, FOUND)
@@ -152,7 +158,7 @@ def _blocks(ctx: RunContext, index: Artifact, wanted: IndexedQueries) -> Iterato
     """Yield the blocks of an index, each mapped into memory while it is searched."""
     for name in ctx.store.parts(index, f"*{SUFFIX}"):
         [path] = ctx.store.local(index, [name])
-        yield block_from_tensors(load_file(path), wanted.layout.places)
+        yield block_from_tensors(load_file(path), wanted.columns)
 
 
 def _sample(whole: pl.DataFrame, params: AskRun) -> list[str]:
@@ -202,7 +208,7 @@ def _compare(
     out: WorkDir, whole: pl.DataFrame, exact: pl.DataFrame, sample: Sequence[str], params: AskRun
 ) -> None:
     """Write what the index found beside what is true of it, and how well it finds."""
-    indexed = whole.select("example_id", "group", "bound", indexed="influence")
+    indexed = whole.select("example_id", "group", "error", indexed="influence")
     led = leading(exact, params.best).join(exact, on=["group", "example_id"], maintain_order="left")
     led = led.join(indexed, on=["group", "example_id"], maintain_order="left")
     outermost = pl.col("influence") * pl.when(pl.col("side") == "helpful").then(-1).otherwise(1)

@@ -35,7 +35,7 @@ from tasks._shares import share_out
 from tasks._stage import RunContext, stage
 
 Turns = Callable[[], Iterator[tuple[Mapping[str, Factors], IndexLayout]]]
-"""Factors of some layers at a time, and what is kept along them."""
+"""Factors of some layers at a time, and how gradients are folded along them."""
 
 
 class IndexRun(Params):
@@ -51,7 +51,7 @@ class IndexRun(Params):
         return cls(keep=keep, spans=given.scores.spans if keep.level == "span" else None)
 
 
-@stage(version=1)
+@stage(version=2)
 def index(
     ctx: RunContext,
     out: WorkDir,

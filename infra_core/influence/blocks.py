@@ -3,11 +3,13 @@
 A block is what one Kronecker factor pair describes. Most are a module. A projection that several maps were
 fused into (q, k and v of Phi-3 and GPT-2, gate and up of Phi-3) is as many blocks, because the gradients of
 its parts have nothing to do with each other; each expert of a mixture is its own, fed with its own tokens.
+What is too wide to have a covariance of may be cut into blocks of some rows and columns.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -23,6 +25,10 @@ CHOICES = MODULES | {"lora": r"(^|\.)lora_[AB](\.|$)"}
 
 ADAPTER = re.compile(CHOICES["lora"])
 EXPERTS = ("gate_up_proj", "down_proj")
+PIECE = re.compile(
+    r"(?P<whole>.+?)(?:\.r(?P<row>\d+)of(?P<rows>\d+))?(?:\.c(?P<column>\d+)of(?P<columns>\d+))?"
+)
+"""The name of a block, cut or whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +51,8 @@ class Block:
         Which slice of a parameter that holds many experts; None elsewhere.
     transposed
         Whether the parameter is kept d_in × d_out, as `Conv1D` does.
+    inputs
+        Which of its inputs, the bias apart.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Block:
     outputs: slice
     expert: int | None = None
     transposed: bool = False
+    inputs: slice = field(default_factory=lambda: slice(None))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,7 +72,7 @@ class Block:
         return self.d_out, self.d_in
 
 
-def choose_blocks(model: nn.Module, choice: str) -> dict[str, Block]:
+def choose_blocks(model: nn.Module, choice: str, widest: int | None = None) -> dict[str, Block]:
     """Return the blocks meant by `choice`, never the embedding or the output head.
 
     Adapters (LoRA) are meant only by ``lora`` or by a pattern that names them: with them in place, the
@@ -74,7 +83,10 @@ def choose_blocks(model: nn.Module, choice: str) -> dict[str, Block]:
     model
         Any model of `nn.Linear`, transformers' `Conv1D`, or experts in the layout of Mixtral and Qwen.
     choice
-        ``mlp``, ``attention``, ``all``, ``lora``, or a regular expression searched for in block names.
+        ``mlp``, ``attention``, ``all``, ``lora``, or a regular expression searched for in names of whole
+        blocks.
+    widest
+        Outputs and inputs of a block at most; those of more are cut evenly. None cuts nothing.
 
     Returns
     -------
@@ -88,7 +100,20 @@ def choose_blocks(model: nn.Module, choice: str) -> dict[str, Block]:
     """
     found = blocks_of(model)
     chosen = meant(found, choice, CHOICES, never=ADAPTER if choice in MODULES else None)
-    return {name: found[name] for name in chosen}
+    pieces = (piece for name in chosen for piece in _pieces(found[name], widest))
+    return {piece.name: piece for piece in pieces}
+
+
+def whole_of(name: str) -> str:
+    """Return the name of the block that a piece was cut from; of a whole one its own.
+
+    Examples
+    --------
+    >>> whole_of("layers.0.mlp.down_proj.c1of4"), whole_of("layers.0.mlp.down_proj")
+    ('layers.0.mlp.down_proj', 'layers.0.mlp.down_proj')
+    """
+    found = PIECE.fullmatch(name)
+    return found["whole"] if found else name
 
 
 def blocks_shaped(
@@ -116,6 +141,7 @@ def blocks_shaped(
         If a block is missing or of another shape: it was made for another model.
     """
     found = blocks_of(model)
+    found |= {name: piece for name in shapes if (piece := _named(found, name)) is not None}
     for name, shape in shapes.items():
         if name not in found:
             raise DataError(
@@ -139,6 +165,47 @@ def blocks_of(model: nn.Module) -> dict[str, Block]:
         elif isinstance(module, Linear) and module is not head and name.rpartition(".")[2] not in HEADS:
             found |= {block.name: block for block in _linear_blocks(name, module, model)}
     return found
+
+
+def _pieces(block: Block, widest: int | None) -> list[Block]:
+    if widest is None:
+        return [block]
+    return _cut(block, -(-block.d_out // widest), -(-(block.d_in - (block.bias is not None)) // widest))
+
+
+def _named(found: Mapping[str, Block], name: str) -> Block | None:
+    """Return the piece of a block that a name means."""
+    parts = PIECE.fullmatch(name)
+    if parts is None or parts["whole"] not in found:
+        return None
+    pieces = _cut(found[parts["whole"]], int(parts["rows"] or 1), int(parts["columns"] or 1))
+    return next((piece for piece in pieces if piece.name == name), None)
+
+
+def _cut(block: Block, rows: int, columns: int) -> list[Block]:
+    """Cut a block into so many pieces along its outputs, each into so many along its inputs."""
+    width = block.d_in - (block.bias is not None)
+    start, pieces = block.outputs.start, []
+    for row, (top, bottom) in enumerate(_evenly(block.d_out, rows)):
+        for column, (left, right) in enumerate(_evenly(width, columns)):
+            name = block.name + (f".r{row}of{rows}" if rows > 1 else "")
+            bias = block.bias if column == columns - 1 else None
+            pieces.append(
+                replace(
+                    block,
+                    name=name + (f".c{column}of{columns}" if columns > 1 else ""),
+                    bias=bias,
+                    d_out=bottom - top,
+                    d_in=right - left + (bias is not None),
+                    outputs=slice(start + top, start + bottom),
+                    inputs=slice(left, right) if columns > 1 else block.inputs,
+                )
+            )
+    return pieces
+
+
+def _evenly(width: int, count: int) -> list[tuple[int, int]]:
+    return list(pairwise(width * number // count for number in range(count + 1)))
 
 
 def output_head(model: nn.Module) -> nn.Module | None:
@@ -214,7 +281,7 @@ def weight_tangents(
 ) -> dict[str, Tensor]:
     """Lay directions of blocks out as one tensor a parameter, by the parameters' full names.
 
-    Where a block is a part of a parameter, the rest of it does not move.
+    Where blocks are parts of a parameter, the rest of it does not move.
     """
     tangents: dict[str, Tensor] = {}
     for name, block in blocks.items():
@@ -222,7 +289,7 @@ def weight_tangents(
         weight = direction[:, :-1] if block.bias else direction
         whole = tangents.setdefault(block.parameter, torch.zeros_like(model.get_parameter(block.parameter)))
         inside = whole if block.expert is None else whole[block.expert]
-        (inside.mT if block.transposed else inside)[block.outputs] = weight.to(whole.dtype)
+        (inside.mT if block.transposed else inside)[block.outputs, block.inputs] = weight.to(whole.dtype)
         if block.bias:
             bias = tangents.setdefault(block.bias, torch.zeros_like(model.get_parameter(block.bias)))
             bias[block.outputs] = direction[:, -1].to(bias.dtype)

@@ -22,7 +22,7 @@ from infra_core.influence.passes import (
     require_finite,
 )
 from infra_core.influence.precision import add_product, operand
-from infra_core.influence.tracking import Tracked, track
+from infra_core.influence.tracking import Tracked, track, with_outputs
 from infra_core.recipe import FactorParams
 from infra_core.runtime.memory import give_back
 
@@ -45,9 +45,9 @@ class Covariances:
     cov_a
         By the name of the first block that sees the activations.
     cov_g
-        By block name.
-    leaders
-        For each block the key of its `cov_a`.
+        By the name of the first block of the same outputs.
+    leaders, twins
+        For each block the keys of its `cov_a` and of its `cov_g`.
     n_positions
         Positions averaged over, by leader: all that predict, or those that an expert was given.
     n_sequences
@@ -57,6 +57,7 @@ class Covariances:
     cov_a: dict[str, Tensor]
     cov_g: dict[str, Tensor]
     leaders: dict[str, str]
+    twins: dict[str, str]
     n_positions: dict[str, int]
     n_sequences: int
 
@@ -129,7 +130,8 @@ def fit_covariances(
         If no row has a position that predicts anything, or numbers stop being finite.
     """
     with quiet(model):
-        tracked = track(model, choose_blocks(model, params.modules))
+        tracked = track(model, choose_blocks(model, params.modules, params.widest))
+        twins = with_outputs(tracked.blocks)
         cov_a, cov_g = _accumulators(model, tracked)
         n_positions, n_sequences = dict.fromkeys(cov_a, 0), 0
 
@@ -138,7 +140,8 @@ def fit_covariances(
             n_positions[leader] += len(a)
 
         def on_gradient(name: str, _kept: None, g: Tensor) -> None:
-            add_gram(cov_g[name], operand(g, params.products))
+            if twins[name] == name:
+                add_gram(cov_g[name], operand(g, params.products))
 
         passes = fisher_batches(
             model,
@@ -158,15 +161,16 @@ def fit_covariances(
         _finish(total, n_positions[leader])
     for name, total in cov_g.items():
         _finish(total, n_positions[tracked.leaders[name]] * len(fisher_labels(params)))
-    return Covariances(cov_a, cov_g, dict(tracked.leaders), n_positions, n_sequences)
+    return Covariances(cov_a, cov_g, dict(tracked.leaders), twins, n_positions, n_sequences)
 
 
 def _accumulators(model: nn.Module, tracked: Tracked) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    cov_a, cov_g = {}, {}
+    cov_a, cov_g, twins = {}, {}, with_outputs(tracked.blocks)
     for name, block in tracked.blocks.items():
         if tracked.leaders[name] == name:
             cov_a[name] = accumulator(model, block, block.d_in, block.d_in)
-        cov_g[name] = accumulator(model, block, block.d_out, block.d_out)
+        if twins[name] == name:
+            cov_g[name] = accumulator(model, block, block.d_out, block.d_out)
     return cov_a, cov_g
 
 
@@ -210,12 +214,15 @@ def eigenbases(
         )
         for name in list(covariances.cov_a)
     }
-    bases = {}
-    for name, leader in covariances.leaders.items():
-        q_g, values_g = eigendecomposition(
+    sides_g = {
+        name: eigendecomposition(
             covariances.cov_g.pop(name), f"output gradients of module {name!r}", decomposition
         )
-        q_a, values_a = sides_a[leader]
+        for name in list(covariances.cov_g)
+    }
+    bases = {}
+    for name, leader in covariances.leaders.items():
+        (q_a, values_a), (q_g, values_g) = sides_a[leader], sides_g[covariances.twins[name]]
         positions = covariances.n_positions[leader] / covariances.n_sequences
         bases[name] = Eigenbasis(q_a, q_g, values_a, values_g, positions)
     return bases

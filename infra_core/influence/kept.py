@@ -22,6 +22,7 @@ from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.labels import DATA, Labels
 from infra_core.influence.layer_ranges import layer_ranges, run_range
 from infra_core.influence.logits import scored_logits
+from infra_core.influence.long_rows import climb, descend
 from infra_core.influence.stretches import Stretch, stretches
 from infra_core.influence.tracking import Hooks, Tracked, capture
 from infra_core.lm.batching import Batch
@@ -147,13 +148,21 @@ class KeptPasses(Sequence[TokenizedExample]):
     ) -> bool:
         """Send a batch's gradients through hooks, stretch by stretch, and say whether they were kept."""
         name, laid = self._name(rows), self._laid()
-        covered = {block for stretch in laid for block in stretch.blocks}
-        if not self._tracked.blocks.keys() <= covered:
+        if not all(any(stretch.holds(block) for stretch in laid) for block in self._tracked.blocks):
             return False
         if not all(self._has(name, stretch, labels) for stretch in laid):
             return False
         for stretch in reversed(laid):
-            within = self._tracked.within([each for each in stretch.blocks if each in self._tracked.blocks])
+            within = self._tracked.within(list(filter(stretch.holds, self._tracked.blocks)))
+            if batch.oversized and stretch.in_a_row:
+                given = self._shelf[_into(name, stretch.modules[0])].to(batch.ids.device)
+                came_back = [
+                    (each, self._shelf[_of(name, each, stretch.modules[-1])].to(batch.ids.device))
+                    for each in reversed(labels)
+                ]
+                states = zip(stretch.modules, climb(model, stretch.modules, batch, given), strict=False)
+                descend(model, list(states), batch, came_back, within, hooks)
+                continue
             with capture(model, within, batch, *hooks, backwards=len(labels)):
                 outputs = self._run_again(model, batch, stretch, name)
                 for left in reversed(range(len(labels))):
@@ -179,7 +188,7 @@ class KeptPasses(Sequence[TokenizedExample]):
 
     def _laid(self) -> list[Stretch]:
         """Return the stretches that hold something tracked."""
-        return [each for each in self._stretches or () if self._tracked.blocks.keys() & set(each.blocks)]
+        return [each for each in self._stretches or () if any(map(each.holds, self._tracked.blocks))]
 
     def _name(self, rows: Sequence[TokenizedExample]) -> str:
         """Return what a batch of rows is called on the shelf, by whoever passes it."""

@@ -13,9 +13,11 @@ from infra_core.errors import DataError, RequestError
 from infra_core.influence.blocks import Block, blocks_shaped, text_config
 from infra_core.influence.experts import plain_experts
 from infra_core.influence.factors import Factors, shape_of
-from infra_core.influence.kept import KeptPasses, kept_passes, recording
+from infra_core.influence.kept import KeptPasses, Record, kept_passes, recording
 from infra_core.influence.labels import Labels, fisher_labels, targets
+from infra_core.influence.layer_ranges import lone_layers
 from infra_core.influence.logits import scored_logits
+from infra_core.influence.long_rows import pass_by_layer
 from infra_core.influence.precision import wide
 from infra_core.influence.tracking import Hooks, Tracked, capture, track
 from infra_core.lm.batching import Batch, batches, predicting
@@ -145,6 +147,8 @@ def send_gradients(
 
     With `kept`, neither is run where they were kept before; where they were not they are now, if there is
     room, and those of the data's own labels with them: a backward pass more that saves both passes later.
+
+    A row that is longer than a batch may be is gone through layer by layer, if the model can be.
     """
     if kept is None or not kept.replay(model, batch, rows, labels, hooks):
         _pass(model, tracked, batch, rows, labels, hooks, kept)
@@ -198,6 +202,20 @@ def _pass(
     hooks: Hooks,
     kept: KeptPasses | None,
 ) -> None:
+    if batch.oversized:
+        ranges = [each for each in kept.watched() if each.in_a_row] if kept is not None else []
+        names = [*tracked.blocks, *(block for each in ranges for block in each.blocks)]
+        if (layers := lone_layers(model, names)) is not None:
+
+            def loss_of(each: Labels, logits: Tensor) -> Tensor:
+                return target_losses(logits, targets(each, logits, batch, rows)).sum()
+
+            left = pass_by_layer(
+                model, layers, batch, (tracked, hooks), list(reversed(labels)), loss_of, ranges
+            )
+            if kept is not None and ranges:
+                kept.add(rows, Record(*left))
+            return
     further = kept.worth_adding(labels) if kept is not None else []
     asked = [*reversed(labels), *further]
     with (

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from infra_core.influence.blocks import Block, choose_blocks
+from infra_core.influence.blocks import Block, choose_blocks, whole_of
 from infra_core.influence.passes import quiet
-from infra_core.influence.tracking import by_layer, track
+from infra_core.influence.tracking import by_layer, track, with_outputs
 from infra_core.recipe import FactorParams
 from infra_core.recipe.params import ModuleChoice
 
@@ -32,10 +32,12 @@ class ModuleSize:
     ----------
     leader
         The first module fed with the same tensor; what comes of activations exists once for all it leads.
+    twin
+        The first one of the same outputs, likewise; by default itself.
     weight_bytes
         Of one number a weight.
     covariance_bytes
-        Of its G, and of its A if it is the one that holds it.
+        Of its A and its G, if it is the one that holds them.
     decomposing_bytes
         That decomposing the larger of its covariances takes.
     """
@@ -44,6 +46,7 @@ class ModuleSize:
     d_out: int
     d_in: int
     leader: str
+    twin: str = ""
     weight_bytes: int = field(init=False)
     covariance_bytes: int = field(init=False)
     decomposing_bytes: int = field(init=False)
@@ -51,8 +54,9 @@ class ModuleSize:
     def __post_init__(self) -> None:
         """Work the bytes out once: plans ask for them thousands of times."""
         side_a = self.d_in**2 if self.leader == self.name else 0
+        side_g = self.d_out**2 if self.twin in {"", self.name} else 0
         object.__setattr__(self, "weight_bytes", FP32 * self.d_out * self.d_in)
-        object.__setattr__(self, "covariance_bytes", FP32 * (self.d_out**2 + side_a))
+        object.__setattr__(self, "covariance_bytes", FP32 * (side_g + side_a))
         object.__setattr__(self, "decomposing_bytes", DECOMPOSING * max(self.d_out, self.d_in) ** 2)
 
 
@@ -99,8 +103,11 @@ class Need:
         return sum(map(self.held, known)) + max(map(self.workspace, known), default=0)
 
 
-def need_of(stage: str, groups: int = 1) -> Need:
+def need_of(stage: str, groups: int = 1, passing: int = 0) -> Need:
     """Return what a stage needs: ``fit_eigenbasis``, ``fit_factors``, ``index``, or ``score`` for queries.
+
+    Covariances are decomposed when the rows are through. What their passes held is free by then, so that
+    decomposing needs only what it takes beyond them.
 
     Parameters
     ----------
@@ -108,6 +115,8 @@ def need_of(stage: str, groups: int = 1) -> Need:
         Name.
     groups
         Of queries, whose directions are held.
+    passing
+        Bytes that a pass holds.
 
     Raises
     ------
@@ -116,7 +125,9 @@ def need_of(stage: str, groups: int = 1) -> Need:
     """
     match stage:
         case "fit_eigenbasis":
-            return Need(lambda size: size.covariance_bytes, lambda size: size.decomposing_bytes)
+            return Need(
+                lambda size: size.covariance_bytes, lambda size: max(0, size.decomposing_bytes - passing)
+            )
         case "fit_factors" | "index":
             return Need(
                 lambda size: size.covariance_bytes + size.weight_bytes,
@@ -179,6 +190,7 @@ def in_partitions(
     groups: int = 1,
     *,
     at_least: int = 1,
+    passing: int = 0,
 ) -> list[FactorParams]:
     """Return params that fit some layers each, one after the other, and together what `params` fits.
 
@@ -191,7 +203,7 @@ def in_partitions(
         That is fitted.
     params
         What is to be fitted.
-    stage, groups
+    stage, groups, passing
         As in `need_of`.
     room
         Bytes for it on the model's device, beside the model and its passes; None for no limit.
@@ -201,16 +213,16 @@ def in_partitions(
     if room is None and at_least == 1:
         return [params]
     with quiet(model):
-        sizes = sizes_of(model, choose_blocks(model, params.modules))
-    found = partitions(sizes, need_of(stage, groups), room, at_least)
+        sizes = sizes_of(model, choose_blocks(model, params.modules, params.widest))
+    found = partitions(sizes, need_of(stage, groups, passing), room, at_least)
     if len(found) == 1:
         return [params]
     return [params.model_copy(update={"modules": choosing(size.name for size in group)}) for group in found]
 
 
 def choosing(names: Iterable[str]) -> ModuleChoice:
-    """Return the choice of modules that means these blocks and no others."""
-    return "|".join(f"^{re.escape(name)}$" for name in names)
+    """Return the choice of modules that means these blocks, or what they were cut from, and no others."""
+    return "|".join(f"^{re.escape(name)}$" for name in dict.fromkeys(map(whole_of, names)))
 
 
 Prepare = Callable[[PreTrainedModel], nn.Module]
@@ -218,7 +230,10 @@ Prepare = Callable[[PreTrainedModel], nn.Module]
 
 
 def module_sizes(
-    config: PretrainedConfig, modules: str, prepare: Prepare = lambda model: model
+    config: PretrainedConfig,
+    modules: str,
+    prepare: Prepare = lambda model: model,
+    widest: int | None = None,
 ) -> list[ModuleSize]:
     """Return the modules that a choice tracks in a model of this config, in the model's order.
 
@@ -230,6 +245,8 @@ def module_sizes(
         As in `FactorParams.modules`.
     prepare
         Called with the model, which has no weights; returns the one that is tracked.
+    widest
+        As in `FactorParams.widest`.
 
     Returns
     -------
@@ -238,13 +255,16 @@ def module_sizes(
     """
     with torch.device("meta"):
         model = prepare(AutoModelForCausalLM.from_config(config)).eval()
-    return sizes_of(model, choose_blocks(model, modules))
+    return sizes_of(model, choose_blocks(model, modules, widest))
 
 
 def sizes_of(model: nn.Module, blocks: Mapping[str, Block]) -> list[ModuleSize]:
     """Return the sizes of a model's blocks, in their order."""
-    leaders = track(model, blocks).leaders
-    return [ModuleSize(name, *block.shape, leader=leaders[name]) for name, block in blocks.items()]
+    leaders, twins = track(model, blocks).leaders, with_outputs(blocks)
+    return [
+        ModuleSize(name, *block.shape, leader=leaders[name], twin=twins[name])
+        for name, block in blocks.items()
+    ]
 
 
 def factor_bytes(sizes: Sequence[ModuleSize]) -> FactorBytes:

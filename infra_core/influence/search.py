@@ -1,18 +1,21 @@
-"""Questions to an index of gradients: queries, damping and differences are chosen now; no row is passed."""
+"""Questions to an index of gradients: queries, damping and differences are chosen now; no row is passed.
+
+With k coordinates x̂ and ŷ of x and y in a block, x̂ᵀŷ is on average xᵀy, and its variance is about
+(‖x‖² ‖y‖² + (xᵀy)²) / k. Its root, over all blocks, is told with each score.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence.factors import Factors, IdentityFactors, in_basis
-from infra_core.influence.index import IndexBlock, IndexLayout, index_layout
-from infra_core.influence.passes import BATCH_TOKENS, Progress
+from infra_core.influence.index import IndexBlock, IndexLayout, index_layout, side_by_side
+from infra_core.influence.passes import BATCH_TOKENS
 from infra_core.influence.query import query_gradients
 from infra_core.influence.scores import influence, ranked
 from infra_core.recipe import IndexParams
@@ -25,7 +28,7 @@ FOUND = pl.Schema({
     "span": pl.Int32,  # null where the index is of whole examples
     "group": pl.String,
     "influence": pl.Float32,
-    "bound": pl.Float32,  # how far from exact it may be, but for rounding in fp32
+    "error": pl.Float32,  # standard error of what chance has put together, and of rounding to a byte
 })
 
 OVERLAP = pl.Schema({
@@ -38,48 +41,44 @@ OVERLAP = pl.Schema({
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexedQueries:
-    """Gradients of query groups in an index's coordinates, undamped.
+    """Preconditioned gradients of query groups in an index's coordinates.
 
     Attributes
     ----------
-    layout
-        Of the index.
+    columns
+        Where each block's coordinates stand.
+    whole
+        Blocks whose coordinates are all kept, each by itself.
     groups
         Names.
     coordinates
-        ∇f where something is kept.
-    tails
-        Norm of the rest, by group and block.
+        What is multiplied with those of rows.
     """
 
-    layout: IndexLayout
+    columns: dict[str, slice]
+    whole: frozenset[str]
     groups: tuple[str, ...]
     coordinates: Float[Tensor, "Q k"]
-    tails: Float[Tensor, "Q m"]
 
     def contrast(self, plus: str, minus: str) -> "IndexedQueries":
-        """Add the group ``plus - minus``; its rest is no larger than those of both together."""
+        """Add the group ``plus - minus``."""
         first, second = self.groups.index(plus), self.groups.index(minus)
         coordinates = self.coordinates[first] - self.coordinates[second]
-        return IndexedQueries(
-            self.layout,
-            (*self.groups, f"{plus} - {minus}"),
-            torch.cat([self.coordinates, coordinates[None]]),
-            torch.cat([self.tails, (self.tails[first] + self.tails[second])[None]]),
+        return replace(
+            self,
+            groups=(*self.groups, f"{plus} - {minus}"),
+            coordinates=torch.cat([self.coordinates, coordinates[None]]),
         )
 
 
 def beside(several: Sequence[IndexedQueries]) -> IndexedQueries:
     """Put together what the same groups come to along some blocks of the model each."""
-    layout: dict[str, dict[str, Any]] = {
-        field.name: {name: one for each in several for name, one in getattr(each.layout, field.name).items()}
-        for field in fields(IndexLayout)
-    }
+    widths = {name: each.stop - each.start for one in several for name, each in one.columns.items()}
     return IndexedQueries(
-        IndexLayout(**layout),
+        side_by_side(widths),
+        frozenset().union(*(each.whole for each in several)),
         several[0].groups,
         torch.cat([each.coordinates for each in several], dim=1),
-        torch.cat([each.tails for each in several], dim=1),
     )
 
 
@@ -89,11 +88,11 @@ def index_queries(
     groups: Mapping[str, Sequence[TokenizedExample]],
     params: IndexParams,
     *,
+    damping: float,
     layout: IndexLayout | None = None,
     batch_tokens: int = BATCH_TOKENS,
-    progress: Progress | None = None,
 ) -> IndexedQueries:
-    """Put the gradients of query groups into the coordinates of an index.
+    """Put the preconditioned gradients of query groups into the coordinates of an index.
 
     Parameters
     ----------
@@ -101,45 +100,10 @@ def index_queries(
         Those of `index_examples`.
     groups
         Queries by group name, as for `precondition_queries`.
+    damping
+        As in `ScoreParams`; the index knows of none.
     batch_tokens
         Padded positions a batch; does not change the result beyond rounding.
-    progress
-        Called with (tokens done, tokens in all) after each batch; starts over for each group.
-    """
-    layout = layout or index_layout(factors, params)
-    coordinates, tails = [], []
-    for _, gradients in query_gradients(model, factors, groups, (batch_tokens, progress)):
-        heads, rests = [], []
-        for name, places in layout.places.items():
-            one = factors[name]
-            assert not isinstance(one, IdentityFactors)  # noqa: S101 - `index_layout` has refused them
-            rotated = in_basis(gradients[name], one).flatten()
-            heads.append(rotated[places.to(rotated.device)])
-            rests.append(torch.linalg.vector_norm(rotated.index_fill(0, places.to(rotated.device), 0)))
-        coordinates.append(torch.cat(heads).float().cpu())
-        tails.append(torch.stack(rests).float().cpu())
-    return IndexedQueries(layout, tuple(groups), torch.stack(coordinates), torch.stack(tails))
-
-
-def search(queries: IndexedQueries, blocks: Iterable[IndexBlock], *, damping: float) -> pl.DataFrame:
-    """Return the influence of indexed rows on query groups, and how far from exact it may be.
-
-    With w = f̃ / (Λ + λ) the product with a row is Σ w g̃. Left out are the coordinates that are not kept, at
-    most ‖f̃‖ ‖g̃‖ / (least Λ + λ) there, and what rounding to steps of size s moves, at most Σ|w| s / 2.
-
-    Parameters
-    ----------
-    queries
-        From `index_queries`.
-    blocks
-        Of the index.
-    damping
-        As in `ScoreParams`.
-
-    Returns
-    -------
-    DataFrame
-        Of the schema `FOUND`: a row a pair of indexed row and group, in their order.
 
     Raises
     ------
@@ -148,38 +112,64 @@ def search(queries: IndexedQueries, blocks: Iterable[IndexBlock], *, damping: fl
     """
     if damping <= 0:
         raise ValueError(f"damping must be positive, got {damping}; 0.1 is the usual choice")
-    layout = queries.layout
-    weights, outside = {}, []
-    for name, inside in layout.columns.items():
-        added = damping * layout.mean[name]
-        # A block without any curvature, which the loss never reached, has no part in it.
-        values = layout.eigenvalues[name]
-        weights[name] = queries.coordinates[:, inside] * (1 / (values + added) if added else values)
-        outside.append(1 / (layout.least[name] + added) if added else 0.0)
-    norms = torch.stack([each.abs().sum(1) for each in weights.values()], dim=1)
-    rests = queries.tails * torch.tensor(outside)
+    layout = layout or index_layout(factors, params)
+    coordinates = []
+    for _, gradients in query_gradients(model, factors, groups, (batch_tokens, None)):
+        folded = []
+        for name, folding in layout.foldings.items():
+            one = factors[name]
+            assert not isinstance(one, IdentityFactors)  # noqa: S101 - `index_layout` has refused them
+            folded.append(folding.fold(in_basis(gradients[name], one), damping))
+        coordinates.append(torch.cat(folded).float().cpu())
+    whole = frozenset(name for name, each in layout.foldings.items() if each.whole)
+    return IndexedQueries(layout.columns, whole, tuple(groups), torch.stack(coordinates))
+
+
+def search(queries: IndexedQueries, blocks: Iterable[IndexBlock]) -> pl.DataFrame:
+    """Return the influence of indexed rows on query groups, and the standard error of it.
+
+    Parameters
+    ----------
+    queries
+        From `index_queries`.
+    blocks
+        Of the index.
+
+    Returns
+    -------
+    DataFrame
+        Of the schema `FOUND`: a row a pair of indexed row and group, in their order.
+    """
     frames = [pl.DataFrame(schema=FOUND)]
     for block in blocks:
-        bounds = block.scales @ norms.mT / 2 + block.tails @ rests.mT
-        frames.append(_frame(block, queries.groups, influence(_products(block, layout, weights)), bounds))
+        pairs = zip(block.codes.split(ROWS), block.scales.split(ROWS), strict=True)
+        found = [_products(queries, codes, scales) for codes, scales in pairs]
+        scores, errors = (torch.cat(each) for each in zip(*found, strict=True))
+        frames.append(_frame(block, queries.groups, influence(scores), errors))
     return pl.concat(frames)
 
 
 def _products(
-    block: IndexBlock, layout: IndexLayout, weights: Mapping[str, Float[Tensor, "Q k"]]
-) -> Float[Tensor, "n Q"]:
-    """Return Σ w g̃ of every row and group, some rows at a time."""
-    found = []
-    for codes, scales in zip(block.codes.split(ROWS), block.scales.split(ROWS), strict=True):
-        total = torch.zeros(len(codes), len(next(iter(weights.values()))))
-        for number, (name, inside) in enumerate(layout.columns.items()):
-            total += (codes[:, inside].float() @ weights[name].mT) * scales[:, number, None]
-        found.append(total)
-    return torch.cat(found)
+    queries: IndexedQueries, codes: Int8[Tensor, "n k"], scales: Float[Tensor, "n m"]
+) -> tuple[Float[Tensor, "n Q"], Float[Tensor, "n Q"]]:
+    """Return the products of some rows with every group, and their standard errors."""
+    total = torch.zeros(len(codes), len(queries.groups))
+    variance = torch.zeros_like(total)
+    for number, (name, inside) in enumerate(queries.columns.items()):
+        asked, step = queries.coordinates[:, inside], scales[:, number, None]
+        steps = codes[:, inside].float()
+        product = (steps @ asked.mT) * step
+        total += product
+        squares = asked.square().sum(1)
+        variance += step.square() * squares / 12  # of rounding: evenly within a step
+        if name not in queries.whole:
+            both = (steps.square().sum(1, keepdim=True) * step.square()) * squares
+            variance += (both + product.square()) / steps.shape[1]
+    return total, variance.sqrt()
 
 
 def _frame(
-    block: IndexBlock, groups: Sequence[str], scores: Float[Tensor, "n Q"], bounds: Float[Tensor, "n Q"]
+    block: IndexBlock, groups: Sequence[str], scores: Float[Tensor, "n Q"], errors: Float[Tensor, "n Q"]
 ) -> pl.DataFrame:
     count = len(groups)
     names = {"example_id": block.example_ids, "span": block.spans}
@@ -188,14 +178,14 @@ def _frame(
     columns = {
         "group": list(groups) * len(block),
         "influence": scores.flatten().numpy(),
-        "bound": bounds.flatten().numpy(),
+        "error": errors.flatten().numpy(),
     }
     return pl.concat([rows[each], pl.DataFrame(columns)], how="horizontal").cast(FOUND)
 
 
 def by_example(found: pl.DataFrame) -> pl.DataFrame:
-    """Sum what `search` finds of spans, and how far it may be off, to whole examples."""
-    sums = pl.col("influence", "bound").sum()
+    """Sum what `search` finds of spans to whole examples; errors of one example's spans add."""
+    sums = pl.col("influence", "error").sum()
     summed = found.group_by("example_id", "group", maintain_order=True).agg(sums)
     return summed.with_columns(span=pl.lit(None, dtype=pl.Int32)).select(*FOUND).cast(FOUND)
 

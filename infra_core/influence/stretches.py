@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from infra_core.influence.blocks import Block
+from infra_core.influence.blocks import Block, whole_of
 from infra_core.influence.tracking import layer_of, look_once
 
 
@@ -24,12 +24,16 @@ class Stretch:
     modules
         Names of submodules.
     blocks
-        Names of all tracked blocks in them.
+        Names of all tracked blocks in them; of those that are cut, cut or whole.
     """
 
     modules: tuple[str, ...]
     blocks: tuple[str, ...]
     in_a_row: bool = False
+
+    def holds(self, name: str) -> bool:
+        """Whether a block is in it, or the one that it was cut from."""
+        return name in self.blocks or whole_of(name) in self.blocks
 
     @property
     def entries(self) -> tuple[str, ...]:

@@ -100,7 +100,6 @@ def block_to_tensors(block: IndexBlock, columns: Mapping[str, slice]) -> dict[st
     for number, (name, inside) in enumerate(columns.items()):
         found[f"{name}:codes"] = block.codes[:, inside].contiguous()
         found[f"{name}:scales"] = block.scales[:, number].contiguous()
-        found[f"{name}:tails"] = block.tails[:, number].contiguous()
     return found
 
 
@@ -118,5 +117,4 @@ def block_from_tensors(tensors: Mapping[str, Tensor], names: Iterable[str] | Non
         spans,
         torch.cat([tensors[f"{name}:codes"] for name in wanted], dim=1),
         torch.stack([tensors[f"{name}:scales"] for name in wanted], dim=1),
-        torch.stack([tensors[f"{name}:tails"] for name in wanted], dim=1),
     )

@@ -95,8 +95,18 @@ def track(model: nn.Module, blocks: Mapping[str, Block]) -> Tracked:
         # A bias adds a column of ones, so blocks with and without one do not share their activations. What
         # goes up or down in an expert is its own.
         expert = () if block.expert is None else (block.parameter, block.expert)
-        leaders[name] = first.setdefault((id(inputs[block.site]), block.bias is not None, *expert), name)
+        same = id(inputs[block.site]), block.inputs.start, block.inputs.stop, block.bias is not None, *expert
+        leaders[name] = first.setdefault(same, name)
     return Tracked(dict(blocks), leaders)
+
+
+def with_outputs(blocks: Mapping[str, Block]) -> dict[str, str]:
+    """Return for each block the first one of the same outputs: pieces side by side share their gradients."""
+    first: dict[tuple[str, int | None, int], str] = {}
+    return {
+        name: first.setdefault((block.parameter, block.expert, block.outputs.start), name)
+        for name, block in blocks.items()
+    }
 
 
 def look_once(model: nn.Module) -> torch.Size:
@@ -220,7 +230,8 @@ class Watch:
     def _enter(self, members: list[Block], a: Tensor, at: Tensor | None) -> None:
         for block in members:
             if self.tracked.leaders[block.name] == block.name:
-                rows = torch.cat([a, a.new_ones(len(a), 1)], dim=1) if block.bias else a
+                own = a[:, block.inputs]
+                rows = torch.cat([own, own.new_ones(len(own), 1)], dim=1) if block.bias else own
                 self.kept[block.name] = self.on_input(block.name, rows, at)
 
     def _leave(self, members: list[Block], gradient: Tensor) -> None:

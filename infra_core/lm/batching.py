@@ -21,6 +21,8 @@ class Batch:
         Where each row stood in the sequence given to `batches`.
     weights
         How often each row's loss counts in training.
+    oversized
+        Whether it is one row that is longer than a batch may be.
     """
 
     ids: Int64[Tensor, "B T"]
@@ -28,6 +30,7 @@ class Batch:
     attention_mask: Bool[Tensor, "B T"]
     index: tuple[int, ...]
     weights: Float[Tensor, " B"]
+    oversized: bool = False
 
     def to(self, device: str | torch.device) -> "Batch":
         """Return the same batch on another device."""
@@ -92,5 +95,6 @@ def batches(
     while chunk := list(islice(stream, window)):
         for group in token_budget_groups([len(example) for example in chunk], budget):
             rows = [chunk[row] for row in group]
-            yield collate(rows, [offset + row for row in group]), rows
+            batch = collate(rows, [offset + row for row in group])
+            yield replace(batch, oversized=batch.ids.numel() > budget), rows
         offset += len(chunk)

@@ -71,6 +71,8 @@ class Plan:
         Whether training must compute activations again: the longest row would not fit without.
     room
         What is left on a device for factors and queries.
+    passing
+        What a pass holds on it.
     would_fit
         If it does not: on what it would.
     longest_row
@@ -84,6 +86,7 @@ class Plan:
     batch: int
     recompute: bool
     room: int
+    passing: int
     would_fit: tuple[str, ...] = ()
     longest_row: int | None = None
 
@@ -160,7 +163,8 @@ def plan(
     asked = recipe.require_validity() if to_validate else None
     if to_validate:
         recipe = _without_arms(recipe)
-    shape, sizes = Shape.of(config), module_sizes(config, recipe.factors.modules, _adapters(recipe))
+    shape, factors = Shape.of(config), recipe.factors
+    sizes = module_sizes(config, factors.modules, _adapters(recipe), factors.widest)
     found = _planned(recipe, (shape, sizes), volume, machine, asked)
     if found.fits:
         return found
@@ -204,8 +208,9 @@ def _planned(
         stages.append(StagePlan(stage, held.total, turns, through, round(seconds, 1), held, moved))
     if recipe.corpus.clean.verify is not None:
         stages.insert(0, _verifying(recipe, volume))
-    known, longest = factor_bytes(sizes), memory.longest_passed()
-    found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, memory.room(batch))
+    known, longest = factor_bytes(sizes), memory.longest_passed
+    left = memory.room(batch), memory.passing(batch)
+    found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, *left)
     return found if longest >= memory.longest_row else replace(found, longest_row=longest)
 
 

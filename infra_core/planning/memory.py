@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 from infra_core.influence.plan import FITTING, ModuleSize, need_of, partitions
+from infra_core.influence.tracking import by_layer
 from infra_core.planning.work import FP32, Shape
 from infra_core.recipe import PretrainedBase, Recipe
 
@@ -110,16 +112,27 @@ class Memory:
 
     def room(self, batch: int) -> int:
         """Return what is left for factors and queries beside the model and a pass."""
-        return max(0, self.usable - self.model - self.shape.pass_bytes(batch, self.weight_bytes))
+        return max(0, self.usable - self.model - self.passing(batch))
 
+    def passing(self, batch: int) -> int:
+        """Return what a pass holds: of a batch, or of the longest row, which goes layer by layer."""
+        whole = self.shape.pass_bytes(batch, self.weight_bytes)
+        longest = min(self.longest_row, self.longest_passed)
+        return whole if longest <= batch else max(whole, self.shape.layered_bytes(longest, self.weight_bytes))
+
+    @cached_property
     def longest_passed(self) -> int:
-        """Return the longest row, in tokens, whose backward pass has room beside the model."""
-        return max(0, self.usable - self.model) // self.shape.pass_bytes(1, self.weight_bytes)
+        """The longest row, in tokens, that has room beside the model and what scores take at the least."""
+        layers = [list(each.values()) for each in by_layer({size.name: size for size in self.sizes}).values()]
+        least = max(*map(need_of("score", self.groups).of, layers), self._scoring(layers))
+        left = max(0, self.usable - self.model - least)
+        return left // self.shape.layered_bytes(1, self.weight_bytes)
 
     def turns(self, stage: str, batch: int) -> list[list[ModuleSize]]:
         """Return the blocks that a stage takes at a time on a device, for all devices."""
         least = self.devices if stage in FITTING else 1
-        return partitions(self.sizes, need_of(stage, self.groups), self.room(batch), least)
+        need = need_of(stage, self.groups, self.passing(batch))
+        return partitions(self.sizes, need, self.room(batch), least)
 
     def of(self, stage: str, batch: int) -> StageBytes:
         """Return what a stage holds at its fullest."""
@@ -131,7 +144,7 @@ class Memory:
             return StageBytes(trained.weights, trained.optimiser, activations)
         if stage not in TURNS:
             return StageBytes(self.model, activations=self.shape.answer_bytes(batch, self.weight_bytes))
-        held = StageBytes(self.model, activations=self.shape.pass_bytes(batch, self.weight_bytes))
+        held = StageBytes(self.model, activations=self.passing(batch))
         turns, need = self.turns(stage, batch), need_of(stage, self.groups)
         return max(self._moments(stage, held, turns, max(turns, key=need.of)), key=lambda each: each.total)
 

@@ -60,9 +60,9 @@ def traffic(stage: str, run: StageWork, memory: Memory) -> Traffic:
 
 
 def row_bytes(recipe: Recipe, sizes: Sequence[ModuleSize]) -> int:
-    """Return what a row of a recipe's index takes: coordinates of each block, and a step and a norm."""
+    """Return what a row of a recipe's index takes: coordinates of each block, and the size of their steps."""
     most = recipe.index.coordinates if recipe.index is not None else 0
-    return sum(min(most, size.d_out * size.d_in) + 2 * FP32 for size in sizes)
+    return sum(min(most, size.d_out * size.d_in) + FP32 for size in sizes)
 
 
 def _answers(given: DrawParams, questions: int) -> int:

@@ -112,6 +112,12 @@ class Shape:
         layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp
         return positions * (number * self.layers * layer + self.vocabulary * LOSS_BYTES)
 
+    def layered_bytes(self, positions: int, number: int = FP32) -> int:
+        """Return what such a pass holds layer by layer: inputs, and one layer's activations or logits."""
+        layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp
+        inputs = (self.layers + 2) * self.hidden  # what the last one gives has a gradient
+        return positions * (number * inputs + max(number * layer, self.vocabulary * LOSS_BYTES))
+
     def answer_bytes(self, positions: int, number: int = FP32) -> int:
         """Return what a forward pass holds: one layer at a time, all keys and values, logits."""
         layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp

@@ -29,6 +29,7 @@ class FactorParams(Params):
     draws: Count | None = None  # of labels at each position, if sampled; one by default
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
     decomposition: Literal["fp32"] | None = None  # of covariances, in half the time; none: fp64
+    widest: Count | None = None  # covariances that would be wider are cut into diagonal blocks; none: whole
     sequences: Count | None = None  # training rows to fit on; all by default
     after: Fraction | None = (
         None  # share of fine-tuning that the model had; none: all. Recipes have `train.scored_after`
@@ -39,7 +40,7 @@ class FactorParams(Params):
 class IndexParams(Params):
     """What an index keeps of every gradient."""
 
-    coordinates: Count = 1024  # of each block, those of the largest eigenvalues; a byte each
+    coordinates: Count = 1024  # of each block of the model, a byte each
     level: Literal["example", "span"] = "example"
     products: Literal["bf16"] | None = None  # round what is multiplied; none: fp32
 

@@ -47,6 +47,7 @@ class Variant(Params):
     fisher: Literal["sampled", "empirical"] | None = None
     draws: Count | None = None
     sequences: Count | None = None
+    widest: Count | None = None
     damping: Annotated[float, Field(gt=0)] | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = None  # trainings; 0 is the recipe's own
     after: Annotated[tuple[Fraction, ...], Field(min_length=1)] | None = None  # of training; by default all

@@ -218,7 +218,7 @@ def _of_block(block: Block, by_parameter: Mapping[str, Tensor]) -> Tensor:
     """Return the block's part of something there is of every parameter, d_out × d_in."""
     whole = by_parameter[block.parameter]
     inside = whole if block.expert is None else whole[block.expert]
-    weight = (inside.mT if block.transposed else inside)[block.outputs]
+    weight = (inside.mT if block.transposed else inside)[block.outputs, block.inputs]
     if block.bias is None:
         return weight
     return torch.cat([weight, by_parameter[block.bias][block.outputs][:, None]], dim=1)

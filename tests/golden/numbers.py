@@ -30,7 +30,7 @@ from tasks.drift import DriftRun, drift
 from tasks.gradient_norms import GradientRun, gradient_norms
 
 FOLDER = Path(__file__).parent
-OF_AN_INDEX = {"codes", "scales", "tails", "example_ids", "spans"}
+OF_AN_INDEX = {"codes", "scales", "example_ids", "spans"}
 DIGITS = 2  # significant ones that are held: other processors sum in another order
 
 

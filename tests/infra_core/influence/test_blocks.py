@@ -3,8 +3,15 @@
 import pytest
 import torch
 
+from infra_core.errors import DataError
 from infra_core.influence import FactorParams, ScoreParams, attribute, fit_factors
-from infra_core.influence.blocks import blocks_of, choose_blocks, weight_tangents
+from infra_core.influence.blocks import (
+    blocks_of,
+    blocks_shaped,
+    choose_blocks,
+    weight_tangents,
+    whole_of,
+)
 from infra_core.influence.labels import scored_targets
 from infra_core.influence.logits import scored_logits
 from infra_core.influence.passes import quiet
@@ -28,6 +35,8 @@ A_LAYER = {
     "qwen3_moe": 4 + 4 * 3,
     "olmoe": 4 + 4 * 3,
 }
+
+WIDEST = 13  # which divides none of the widths
 
 
 def choice(family):
@@ -57,11 +66,14 @@ def by_parameter(model, blocks, gradients):
     return found
 
 
-@pytest.mark.parametrize("family", families.FAMILIES)
-def test_captured_gradients_are_those_of_autograd_in_every_family(family):
+CUT = [(family, WIDEST) for family in ("qwen2", "phi3", "gpt2", "mixtral", "lora")]
+
+
+@pytest.mark.parametrize(("family", "widest"), [*((family, None) for family in families.FAMILIES), *CUT])
+def test_captured_gradients_are_those_of_autograd_in_every_family_whole_or_cut(family, widest):
     """Of a padded batch, by parameter: a wrong split, expert, transposition or bias shows as its own size."""
     model, examples = families.build(family), tiny.examples((9, 4, 7))
-    tracked = track(model, choose_blocks(model, choice(family)))
+    tracked = track(model, choose_blocks(model, choice(family), widest))
     batch = collate(examples)
     found = {}
     with (
@@ -88,6 +100,21 @@ def test_captured_gradients_are_those_of_autograd_in_every_family(family):
         assert gradient.any(), name
         atol = 1e-6 * float(gradient.abs().max())  # some softmax inside is fp32 whatever it gets
         torch.testing.assert_close(total[name], gradient, rtol=1e-6, atol=atol)
+
+
+def test_what_is_cut_is_no_wider_than_asked_and_known_by_its_name():
+    model = families.build("gpt2")
+    blocks = choose_blocks(model, "all", WIDEST)
+    assert all(d_out <= WIDEST and d_in <= WIDEST + 1 for d_out, d_in in (b.shape for b in blocks.values()))
+    assert {whole_of(name) for name in blocks} == set(choose_blocks(model, "all"))
+    shapes = {name: block.shape for name, block in blocks.items()}
+    again = blocks_shaped(model, shapes, "factors")
+    assert [(b.outputs, b.inputs, b.bias) for b in again.values()] == [
+        (b.outputs, b.inputs, b.bias) for b in blocks.values()
+    ]
+    assert choose_blocks(model, "all", 1000).keys() == choose_blocks(model, "all").keys()
+    with pytest.raises(DataError, match=r"mlp\.c_fc\.r7of7', which this model lacks"):
+        blocks_shaped(model, {"transformer.h.0.mlp.c_fc.r7of7": None}, "factors")
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)

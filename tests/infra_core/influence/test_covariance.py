@@ -48,6 +48,18 @@ def test_covariances_do_not_depend_on_batch_size_or_order(fisher):
         torch.testing.assert_close(together.cov_g[name], alone.cov_g[name], rtol=1e-4, atol=1e-5)
 
 
+def test_cut_covariances_are_the_diagonal_blocks_of_whole_ones_and_each_is_held_once():
+    """An output is in the same covariance whichever inputs a piece has, and an input likewise."""
+    model, examples = tiny.qwen2(), tiny.examples((9, 4, 7))
+    name, whole = "model.layers.0.mlp.down_proj", FactorParams(modules="down_proj", fisher="empirical")
+    one = fit_covariances(model, examples, whole)
+    cut = fit_covariances(model, examples, whole.model_copy(update={"widest": 16}))
+    a, g, third = one.cov_a[name], one.cov_g[name], slice(32, 48)  # 48 inputs, 32 outputs
+    torch.testing.assert_close(cut.cov_a[f"{name}.r0of2.c2of3"], a[third, third])
+    torch.testing.assert_close(cut.cov_g[f"{name}.r1of2.c0of3"], g[16:, 16:])
+    assert (len(cut.cov_a), len(cut.cov_g), len(cut.leaders)) == (2 * 3, 2 * 2, 2 * 6)
+
+
 def test_sampled_labels_give_another_curvature_than_the_data_and_another_seed_another_draw():
     model, examples = tiny.qwen2(), tiny.examples()
     traces = [

@@ -66,10 +66,10 @@ def test_a_block_of_an_index_comes_back_with_its_columns_in_any_order():
         some = index_examples(model, layer, examples, params)
         turns |= block_to_tensors(some, index_layout(layer, params).columns)
     assert save(turns) == save(whole)
-    back = block_from_tensors(whole, layout.places)
+    back = block_from_tensors(whole, layout.columns)
     assert (back.example_ids, back.spans) == (block.example_ids, block.spans)
-    for field in ("codes", "scales", "tails"):
+    for field in ("codes", "scales"):
         assert torch.equal(getattr(back, field), getattr(block, field))
-    names = list(reversed(layout.places))
+    names = list(reversed(layout.columns))
     turned = block_from_tensors(whole, names)
     assert torch.equal(turned.scales, back.scales.flip(1))

@@ -48,7 +48,7 @@ def test_which_stages_fit_which_devices(name):
     config = config_of(given.base.model)
     plans = [plan(given, config, VOLUME, device(*place)) for place in PLACES]
     for place, planned, expected in zip(PLACES, plans, FITS[name], strict=True):
-        found = {stage.stage for stage in planned.stages if stage.peak_bytes <= usable[place[0]]}
+        found = {stage.stage for stage in planned.stages if stage.peak_bytes <= usable[place[0]]} & ALL
         assert found == expected, place
         assert planned.fits == (expected == ALL)
         assert bool(planned.would_fit) != planned.fits
@@ -90,6 +90,15 @@ def test_turns_go_through_the_model_twice_at_most_and_what_they_need_waits_on_di
         assert fitted[stage].traffic.scratch == pytest.approx(tokens * turns * 2 * 3584 * 2)
 
 
+def test_decomposing_takes_the_memory_that_passes_have_left():
+    """18 GB of workspace do not stand beside 33 GB of activations: a turn for each device is enough."""
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    planned = plan(given, config_of(given.base.model), VOLUME, device(80, 8))
+    [fitted] = [stage for stage in planned.stages if stage.stage == "fit_eigenbasis"]
+    assert fitted.partitions == 8
+    assert fitted.peak_bytes <= USABLE * 80e9
+
+
 def test_devices_share_the_turns_of_fitting_and_there_is_one_for_each_at_least():
     given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
     few, many = (
@@ -103,13 +112,17 @@ def test_devices_share_the_turns_of_fitting_and_there_is_one_for_each_at_least()
 
 
 def test_rows_that_are_longer_than_a_pass_has_room_for_are_told():
-    """In each of 28 layers a token keeps 7 numbers a unit of width and 4 of the MLP, in bf16; and logits."""
+    """A token keeps what goes into each of 28 layers, what comes out and its gradient, in bf16; and logits.
+
+    Beside it are the directions of two groups in one module, and one group's in all, in bf16, to move along.
+    """
     given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
-    token = 2 * 28 * (7 * 3584 + 4 * 18944) + 152_064 * 12
-    for gigabytes in (80, 141):
+    weight, token = 4 * 3584 * 18944, 2 * 30 * 3584 + 152_064 * 12
+    moved = 2 * weight + 28 * 3 * weight // 2
+    for gigabytes in (40, 48):
         planned = plan(given, config_of(given.base.model), VOLUME, device(gigabytes, 8))
-        assert planned.longest_row == int(USABLE * gigabytes * 1e9 - 2 * 7_615_616_512) // token
-    assert plan(given, config_of(given.base.model), VOLUME, device(192, 8)).longest_row is None
+        assert planned.longest_row == (int(USABLE * gigabytes * 1e9) - 2 * 7_615_616_512 - moved) // token
+    assert plan(given, config_of(given.base.model), VOLUME, device(80, 8)).longest_row is None
 
 
 def test_the_store_holds_factors_as_they_are_written():
