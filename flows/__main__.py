@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from infra_core.errors import InfraError, RequestError
+from infra_core.runtime.redaction import redact_logs, redacted
 from infra_core.training.place import Sharding
 
 PORT = 4200  # Prefect's own
@@ -279,6 +280,7 @@ def show(uri: Uri) -> None:
 
 def main() -> None:
     """Run the command; what a person can mend is one line on stderr and an exit code."""
+    redact_logs()
     try:
         code = app(standalone_mode=False)
     except InfraError as error:
@@ -291,7 +293,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"infra: {' '.join(message.split())}", err=True)
+    typer.echo(f"infra: {redacted(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 
