@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from infra_core.errors import InfraError, RequestError
-from infra_core.runtime.redaction import redact_logs, redacted
+from infra_core.runtime.redaction import redacted
 from infra_core.training.place import Sharding
 
 PORT = 4200  # Prefect's own
@@ -280,7 +280,6 @@ def show(uri: Uri) -> None:
 
 def main() -> None:
     """Run the command; what a person can mend is one line on stderr and an exit code."""
-    redact_logs()
     try:
         code = app(standalone_mode=False)
     except InfraError as error:
