@@ -27,9 +27,10 @@ check: .venv/ready
 	$(BIN)/mypy
 
 # Known vulnerabilities of what is pinned. It has an environment of its own, so that nothing pinned moves.
+# Strict: what could not be asked about is an error, or silence would read as health.
 audit: .venv/ready
 	test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/pip install --quiet pip-audit==2.10.1; }
-	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 golden: .venv/ready
 	$(BIN)/python -m tests.golden.record $(STAGE)

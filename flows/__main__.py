@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from infra_core.errors import InfraError, RequestError
+from infra_core.runtime.redaction import redacted
 from infra_core.training.place import Sharding
 
 PORT = 4200  # Prefect's own
@@ -291,7 +292,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"infra: {' '.join(message.split())}", err=True)
+    typer.echo(f"infra: {redacted(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from flows.resources import Resources
 from infra_core.errors import InfraError
 from infra_core.recipe import CleanParams, Recipe
 from infra_core.recipe.rehearsal import rehearsal
+from infra_core.runtime.redaction import redact_logs
 from infra_core.store.artifact import Artifact
 from infra_core.store.tables import read_table
 from tasks._shares import workers_at_hand
@@ -40,6 +41,7 @@ def ask(
     resources
         Devices and workers.
     """
+    redact_logs()
     try:
         given = rehearsal(Recipe.load(recipe)) if rehearse else Recipe.load(recipe)
         ctx = planned_context(given, store, resources)

@@ -14,6 +14,7 @@ from flows.failure import tell_how_to_resume
 from flows.resources import Resources
 from infra_core.errors import InfraError
 from infra_core.recipe import Recipe
+from infra_core.runtime.redaction import redact_logs
 
 DEFAULT_STORE = "file://./store"
 ALONE = Resources()
@@ -72,6 +73,7 @@ def validate(recipe: str, store: str = "", rehearse: bool = False, resources: Re
 
 def _ended(run: Callable[..., Any], recipe: str, store: str, rehearse: bool, resources: Resources) -> Any:
     """Run, and leave on the run's page what came of it."""
+    redact_logs()
     for name in ("flows", "tasks", "infra_core"):
         logging.getLogger(name).setLevel(logging.INFO)
     from flows.monitor import show

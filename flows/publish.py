@@ -12,6 +12,7 @@ from flows.plan import as_planned
 from infra_core.errors import InfraError, RequestError
 from infra_core.hub import push_dataset
 from infra_core.recipe import Recipe
+from infra_core.runtime.redaction import redact_logs
 from infra_core.store.artifact import Artifact
 from infra_core.store.files import Files
 from tasks._stage import RunContext, placed
@@ -40,6 +41,7 @@ def publish(recipe: str, arm: str, store: str = "file://./store", to: str = "", 
     device
         ``cpu``, ``cuda``, or ``auto`` for the best there is.
     """
+    redact_logs()
     try:
         given = Recipe.load(recipe)
         ctx = as_planned(given, RunContext.here(store, device))

@@ -16,6 +16,7 @@ from prefect.states import Failed
 
 from infra_core.errors import InfraError
 from infra_core.recipe import Recipe
+from infra_core.runtime.redaction import redact_logs, redacted
 from infra_core.sources.catalog import glance
 
 CHANGED = "corpus.changed"
@@ -41,10 +42,11 @@ def watch(recipe: str, target: str) -> Any:
     target
         The deployment to start, ``curate/<name>``.
     """
+    redact_logs()
     try:
         seen = look(Recipe.load(recipe))
     except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=str(error), data=error)
+        return Failed(message=redacted(str(error)), data=error)
     state = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
     key = f"{target} {state}"
     is_new = not _was_asked_for(key)

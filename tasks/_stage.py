@@ -19,6 +19,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from infra_core.errors import InfraError, RequestError, StoreError, TimeLimitError, UnreachableError
+from infra_core.runtime.redaction import redacted
 from infra_core.store.artifact import Artifact
 from infra_core.store.provenance import provenance
 from infra_core.store.store import ArtifactStore, WorkDir
@@ -196,8 +197,8 @@ def run_here() -> str:
 
 
 def placed(error: BaseException) -> str:
-    """Return what an error says, behind the stage and part that it came up in."""
-    return ": ".join([*getattr(error, "__notes__", [])[:1], str(error) or type(error).__name__])
+    """Return what an error says, behind the stage and part that it came up in; it tells no secret."""
+    return redacted(": ".join([*getattr(error, "__notes__", [])[:1], str(error) or type(error).__name__]))
 
 
 @contextmanager

@@ -1,23 +1,50 @@
-"""Faults of a machine that tests bring about: a clock that is wrong."""
+"""Faults of a machine that tests bring about: a disk that is full, a clock that is wrong."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 
-def faketime_library(name: str = "libfaketime.so.1") -> str:
-    """Return a library of the Debian package `faketime`, which makes a process believe in another time."""
-    found = sorted(Path("/usr/lib").glob(f"*/faketime/{name}"))
+@dataclass(frozen=True)
+class Disk:
+    """A disk of its own, which may be made larger."""
+
+    place: Path
+
+    def grow(self, size: str) -> None:
+        """Make it as large as `size` says, as ``mount`` takes it."""
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.place], check=True)
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Disk]:
+    """Mount a disk of `size` at `place`, which is made; skips where that is not allowed."""
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=False)
+    if made.returncode:
+        pytest.skip("mounting a small disk wants the rights of root")
+    try:
+        yield Disk(place)
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def another_time(leap: str | Path) -> dict[str, str]:
+    """Return the environment of a process that lives in another time: off by `leap`, or as a file says.
+
+    Needs the library of Debian's package `faketime`. Clocks that only measure go on as they do.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
         pytest.skip("apt install faketime")
-    return str(found[0])
-
-
-def another_time(clock: Path) -> dict[str, str]:
-    """Return the environment of a process whose time is off by what a file says; what measures goes on."""
+    told = {"FAKETIME": leap} if isinstance(leap, str) else {"FAKETIME_TIMESTAMP_FILE": str(leap)}
     return {
-        "LD_PRELOAD": faketime_library("libfaketimeMT.so.1"),
+        "LD_PRELOAD": str(found[0]),
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        **told,
     }

@@ -226,7 +226,7 @@ def factors(random: Random, folder: Path) -> None:
     tensors = {f"layer:{name}": torch.eye(3) for name in ("q_a", "q_g", "eigenvalues")}
     whole = safetensors_bytes(tensors | {"layer:n_sequences": torch.tensor(4)})
     ctx, artifact = _as_part("layer.safetensors", header(random, whole))
-    read_layers(ctx, artifact, factors_from_tensors)
+    read_layers(ctx, artifact, factors_from_tensors, ["layer"])
 
 
 def weights(random: Random, folder: Path) -> None:

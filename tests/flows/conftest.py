@@ -11,11 +11,13 @@ import torch
 
 from flows.curate import run_stages
 from infra_core.recipe import Recipe
-from infra_core.store.artifact import Artifact
+from infra_core.store.artifact import MANIFEST, Artifact
 from tasks._stage import RunContext
 from tests.flows.machine import running_machine
 from tests.flows.shrunk import shrunk_tiny
 from tests.services import REPOSITORY, seaweed  # noqa: F401 - a fixture
+
+ROW_LOCAL = ("ingest/*/*.parquet", "score/*/*.parquet", "evaluate/*/draws-*/*.parquet")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ def part_hashes(store):
         for artifact in store.artifacts()
         for name, part in store.manifest(artifact).parts.items()
         if name not in {"timing.json", "report.html"}
+    }
+
+
+def finished_files(root):
+    """Files that nobody may touch any more: those of finished artifacts, and row-local parts of all."""
+    whole = [path for done in root.glob(f"[!.]*/*/{MANIFEST}") for path in done.parent.rglob("*")]
+    parts = [path for pattern in ROW_LOCAL for path in root.glob(pattern)]
+    return {
+        path: path.stat().st_mtime_ns
+        for path in (*whole, *parts)
+        if path.is_file() and ".work" not in path.parts
     }
 
 

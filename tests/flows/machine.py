@@ -124,7 +124,7 @@ class Machine:
 )
 def _asked(method: str, url: str, **more: Any) -> httpx.Response:
     """Ask as patiently as Prefect's own clients do: a busy SQLite is answered 503."""
-    answer = httpx.request(method, url, timeout=30, **more)
+    answer = httpx.request(method, url, timeout=120, **more)
     answer.raise_for_status()
     return answer
 

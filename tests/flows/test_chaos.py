@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import fsspec
@@ -30,18 +32,18 @@ from infra_core.store.transport import reach_bucket
 from infra_core.store.verify import verify_store
 from tasks._stage import RunContext
 from tests.fault_proxy import fault_proxy
-from tests.faults import another_time
-from tests.flows.conftest import REPOSITORY, part_hashes
+from tests.faults import another_time, small_disk
+from tests.flows.conftest import REPOSITORY, finished_files, part_hashes
 from tests.flows.shrunk import shrunk_tiny
 from tests.flows.test_curate import PATIENCE, start
 from tests.services import BUCKET, free_ports, running_seaweed
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 KILLS = int(os.environ.get("INFRA_CHAOS_KILLS", "6"))
 MARK = "INFRA_CHAOS_MARK"  # in the environment of a run and all its children
-LONGEST = 6.0  # seconds of work before a kill
-ROW_LOCAL = ("ingest/*/*.parquet", "score/*/*.parquet", "evaluate/*/draws-*/*.parquet")
+LONGEST = 6.0  # seconds of a processor before a kill
+SIZES = {"store": "1m", "scratch": "64k"}  # of disks that fill up: in the middle of a run, at the first model
 
 
 class Straight:
@@ -57,11 +59,30 @@ class Straight:
         )  # fmt: skip
 
     def begins(self):
-        assert self.process.stdout.readline() == "begun\n", self.process.communicate()[1][-2000:]
+        said = self.process.stdout.readline()
+        assert said == "begun\n", (self.process.wait(), self.process.communicate()[1][-2000:])
+
+    def works(self, seconds):
+        """Wait until it has had so much of a processor, which a busy machine gives late; or until it ends."""
+        deadline, begin = time.monotonic() + 20 * LONGEST, self.worked()
+        while self.process.poll() is None and self.worked() < begin + seconds:
+            if time.monotonic() > deadline:  # it waits for something
+                break
+            time.sleep(0.2)
+
+    def worked(self):
+        """The seconds of a processor that it and its children have had."""
+        used = 0.0
+        with suppress(psutil.NoSuchProcess):
+            run = psutil.Process(self.process.pid)
+            for one in (run, *run.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    used += sum(one.cpu_times()[:4])  # with those of children that ended
+        return used
 
     def ends(self):
         """Wait for its end and return the key of its report."""
-        stdout, stderr = self.process.communicate(timeout=500)
+        stdout, stderr = self.process.communicate(timeout=3 * PATIENCE)
         assert self.process.returncode == 0, stderr[-3000:]
         return stdout.splitlines()[-1]
 
@@ -77,26 +98,15 @@ class Straight:
         return sorted(found, key=lambda one: (one.pid != self.process.pid, one.create_time()))
 
 
-def finished_files(root):
-    """Files that nobody may touch any more: those of finished artifacts, and row-local parts of all."""
-    whole = [path for done in root.glob(f"[!.]*/*/{MANIFEST}") for path in done.parent.rglob("*")]
-    parts = [path for pattern in ROW_LOCAL for path in root.glob(pattern)]
-    return {
-        path: path.stat().st_mtime_ns
-        for path in (*whole, *parts)
-        if path.is_file() and ".work" not in path.parts
-    }
-
-
 def killed_once(run, random):
     """Let a run work for a while and kill it, perhaps after one of its children; return how many died."""
     run.begins()
-    time.sleep(random.uniform(0, LONGEST))
+    run.works(random.uniform(0, LONGEST))
     died, children = 0, run.family()[1:]
     if children and random.random() < 0.7:
         random.choice(children).kill()
         died += 1
-        time.sleep(random.uniform(0, LONGEST))
+        run.works(random.uniform(0, LONGEST))
     if run.process.poll() is None:
         run.process.kill()
         died += 1
@@ -172,7 +182,7 @@ def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away
                 cut_off, target, proxy.target = True, proxy.target, None
                 time.sleep(10)
                 proxy.target = target
-            stdout, stderr = run.process.communicate(timeout=500)
+            stdout, stderr = run.process.communicate(timeout=3 * PATIENCE)
             if run.process.returncode == 0:
                 break
             # Without Prefect nobody tries a stage again but the one who starts the run.
@@ -185,7 +195,6 @@ def test_a_whole_run_on_s3_whose_server_refuses_breaks_off_dawdles_and_goes_away
     assert verify_store(ArtifactStore(store)).damaged == []
 
 
-@pytest.mark.timeout(1800)
 def test_a_run_waits_for_an_s3_server_that_is_away_for_a_minute(finished, infra, monkeypatch, tmp_path):
     """Killed in the middle and started again: Prefect tries the stage again, and it is one run."""
     [port] = free_ports(1)
@@ -216,6 +225,32 @@ def test_a_run_waits_for_an_s3_server_that_is_away_for_a_minute(finished, infra,
             assert part_hashes(store) == finished.hashes
             assert verify_store(store).damaged == []
     forget_connections()
+
+
+@pytest.mark.parametrize("full", ["store", "scratch"])
+def test_a_full_disk_is_said_in_a_sentence_and_with_more_room_the_run_goes_on(finished, tmp_path, full):
+    """The disk of the store, or the one where models wait until they are stored."""
+    with TemporaryDirectory() as place, small_disk(Path(place, "disk"), SIZES[full]) as disk:
+        Path(place).chmod(0o711)  # as in conftest.py
+        disk.place.chmod(0o711)
+        (scratch := Path(place, "scratch")).mkdir(mode=0o711)
+        places = {"store": tmp_path / "store", "scratch": scratch, full: disk.place}
+        environment = {"TMPDIR": str(places["scratch"])}
+        run = Straight(finished.recipe, places["store"], **environment)
+        _, stderr = run.process.communicate(timeout=3 * PATIENCE)
+        assert run.process.returncode == 1, stderr[-3000:]
+        told = stderr.splitlines()[-1]
+        assert told.startswith("StoreError: ")
+        assert "free some" in told
+        assert told.endswith("run again: what is whole is kept")
+        written = finished_files(places["store"])
+        assert bool(written) == (full == "store")
+
+        disk.grow("64m")
+        assert Straight(finished.recipe, places["store"], **environment).ends() == finished.report.key
+        assert written.items() <= finished_files(places["store"]).items()
+        store = ArtifactStore(str(places["store"]))
+        assert part_hashes(store) == finished.hashes
 
 
 def test_a_clock_that_jumps_forth_and_back_changes_nothing(finished, tmp_path):

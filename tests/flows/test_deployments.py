@@ -57,6 +57,11 @@ def test_automations_mark_and_start_nothing():
         }
 
 
+def test_no_deployment_names_a_secret_of_a_block():
+    """`prefect deploy` would look it up and store it in the deployment, for everybody to read."""
+    assert "prefect.blocks" not in (REPOSITORY / "prefect.yaml").read_text()
+
+
 def test_compose_publishes_on_loopback_only_and_holds_no_secret():
     text = (FOLDER / "compose.yaml").read_text()
     services = yaml.safe_load(text)["services"]

@@ -16,7 +16,7 @@ from tests.browser import opened
 from tests.flows.shrunk import quick_tiny
 from tests.infra_core.report.test_page import ATTACKS, attacked
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TABLES = ("exam", "influence", "dropped", "stages")
 PAGES = (*TABLES, "report", "lineage", "report-page", "report-file", "store")
