@@ -2,22 +2,22 @@
 
 A store of made-up artifacts, 17,000 rows of a thousand tokens and three query groups unless told
 otherwise, is laid out in FOLDER; then `behaviours`, `token_classes` and `report` run on it as they would in a
-flow. Prints seconds and the peak of memory, where the page is, and when a browser has painted it, if there is
-one: the first time that anything is seen, by Chromium's own clock, from a file on disk.
+flow. Prints seconds, those of a processor, the peak of memory, where the page is, and how it does in a
+browser, if there is one: when anything is first seen, by Chromium's own clock, from a file on disk, and how
+long its viewer takes.
 """
 
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from playwright.sync_api import sync_playwright
 
+from benchmarks.viewer import look
 from infra_core.corpus import schema
 from infra_core.corpus.render import spans_of
 from infra_core.lm.tokenizer import character_tokenizer
@@ -47,8 +47,19 @@ SENTENCES = (
     "Alternatively, one could add them.\n",
 )
 """Sentences that behaviours are told by; each row says beside them how it came to numbers of its own."""
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 Table = tuple[str, pl.DataFrame, schema.Schema]
+
+
+class Clock(NamedTuple):
+    """Seconds, and those in which this process computed: what is left of the former beside other work."""
+
+    wall: float
+    own: float
+
+    @classmethod
+    def now(cls) -> "Clock":
+        """Read both."""
+        return cls(time.monotonic(), time.process_time())
 
 
 def frame(columns: Mapping[str, Any], kind: schema.Schema) -> pl.DataFrame:
@@ -163,21 +174,6 @@ def mixture(ctx: RunContext, corpus: pl.DataFrame) -> Artifact:
     return laid_out(ctx, "made_mix", tables)
 
 
-def first_paint(page: Path) -> float | None:
-    """Return the seconds until a browser shows something of a file; None where there is no Chromium."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        return None
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.goto(page.as_uri())
-        opened.wait_for_selector(".token")
-        seconds = opened.evaluate(PAINTED) / 1e3
-        browser.close()
-    return seconds
-
-
 def main(arguments: list[str]) -> None:
     """Lay out, run, and print."""
     folder, *sizes = arguments
@@ -188,15 +184,15 @@ def main(arguments: list[str]) -> None:
     arm = mixture(ctx, corpus_part(0, PART, tokens))
     lifts = {"base": -0.2, "keep_all": 0.0, "flip": 0.1, "random": 0.01}
     exams = {name: {"0": laid_out(ctx, f"made_exam_{name}", exam(lift))} for name, lift in lifts.items()}
-    began = time.monotonic()
+    began = Clock.now()
     labels = behaviours(
         ctx, corpus=made["corpus"], base=made["checkpoint"], params=BehaviourRun(spans="lines")
     )
     _say("behaviours", began)
-    began = time.monotonic()
+    began = Clock.now()
     words = token_classes(ctx, corpus=made["corpus"], base=made["checkpoint"])
     _say("token_classes", began)
-    began = time.monotonic()
+    began = Clock.now()
     written = report(
         ctx,
         found=made | {"behaviours": labels, "token_classes": words, "other_scores": None, "varied": {}},
@@ -207,13 +203,19 @@ def main(arguments: list[str]) -> None:
     _say("report", began)
     page = ctx.store.local(written, ["report.html"])[0]
     sys.stdout.write(f"{page}, {page.stat().st_size / 1e6:.1f} MB\n")
-    if seconds := first_paint(page):
-        sys.stdout.write(f"first paint after {seconds:.2f} s\n")
+    if seen := look(page):
+        painted, done = seen
+        sys.stdout.write(f"first paint after {painted:.2f} s\n")
+        for what, seconds, longest in done:
+            sys.stdout.write(f"{what}: {seconds:.2f} s, at most {longest:.2f} s of which nothing answers\n")
 
 
-def _say(what: str, began: float) -> None:
+def _say(what: str, began: Clock) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    sys.stdout.write(f"{what}: {time.monotonic() - began:.1f} s; {peak:.2f} GB at most since the start\n")
+    wall, own = (now - then for now, then in zip(Clock.now(), began, strict=True))
+    told = f"{wall:.1f} s, {own:.1f} s of a processor; {peak:.2f} GB at most since the start"
+    sys.stdout.write(f"{what}: {told}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

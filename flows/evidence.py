@@ -11,6 +11,7 @@ from tasks._stage import RunContext
 from tasks.mix import mix
 from tasks.nearness import nearness
 from tasks.perplexity import perplexity
+from tasks.token_classes import token_classes
 
 Known = dict[EvidenceKind, Artifact]
 
@@ -58,3 +59,5 @@ def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, pla
             return nearness(ctx, label=label, checkpoint=found.base, corpus=pool, queries=found.queries)
         case "behaviours":
             return labelled(given, ctx, found)
+        case "token_classes":
+            return token_classes(ctx, corpus=pool, base=found.base)

@@ -5,13 +5,22 @@ from collections.abc import Mapping
 import polars as pl
 
 from infra_core.attributes.directions import measured_directions
+from infra_core.attributes.word_spans import word_spans
 from infra_core.corpus.render import spans_of
-from infra_core.corpus.schema import BEHAVED, CORPUS, LIKELIHOODS, NEARNESS, SCORES, distinct
+from infra_core.corpus.schema import (
+    BEHAVED,
+    CORPUS,
+    LIKELIHOODS,
+    NEARNESS,
+    SCORES,
+    TOKENED,
+    distinct,
+)
 from infra_core.corpus.segment import Rule as Division
 from infra_core.errors import RequestError
 from infra_core.lm.load import load_tokenizer
 from infra_core.mixture import Evidence, Pools, benefits, total_benefit
-from infra_core.mixture.evidence import INFLUENCE, SPAN_INFLUENCE
+from infra_core.mixture.evidence import INFLUENCE, LABELLED, SPAN_INFLUENCE
 from infra_core.recipe import Flip, MixParams, Rule, Spans
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
@@ -38,7 +47,7 @@ def read_evidence(
         nearness=_nearness(ctx, known),
         query_domains=_query_domains(ctx, known),
         spans=_spans(ctx, params.spans, known, kind, corpus) if isinstance(rule, Spans) else None,
-        behaviours=_behaviours(ctx, known),
+        labelled=_labelled(ctx, params, known, corpus),
     )
 
 
@@ -105,26 +114,42 @@ def _query_domains(ctx: RunContext, known: Known) -> tuple[str, ...]:
     return tuple(asked["group"].str.split("/").list.first())
 
 
-def _behaviours(ctx: RunContext, known: Known) -> pl.DataFrame | None:
-    if "behaviours" not in known:
+def _labelled(ctx: RunContext, params: MixParams, known: Known, corpus: Artifact) -> pl.DataFrame | None:
+    """Read what spans do, or of which class words are, whichever was asked for."""
+    if "behaviours" in known:
+        found = read_tables(ctx.store, known["behaviours"], BEHAVED).rename({"behaviour": "label"})
+    elif "token_classes" in known:
+        tokenizer = load_tokenizer(model_folder(ctx, known["tokenizer"]))
+        frames = [pl.DataFrame(schema=pl.Schema(LABELLED))]
+        for name in table_names(ctx.store, corpus):
+            rows = distinct(read_table(ctx.store, corpus, name, CORPUS))
+            words = read_table(ctx.store, known["token_classes"], name, TOKENED)
+            own = word_spans(rows, words, tokenizer, _required(params.spans))
+            frames.append(own.rename({"token_class": "label"}).select(*LABELLED))
+        found = pl.concat(frames)
+    else:
         return None
-    found = read_tables(ctx.store, known["behaviours"], BEHAVED)
-    return found.unique(["example_id", "span"], keep="first", maintain_order=True)
+    return found.select(*LABELLED).unique(["example_id", "span"], keep="first", maintain_order=True)
+
+
+def _required(division: Division | None) -> Division:
+    """Return how responses were divided.
+
+    Raises
+    ------
+    RequestError
+        If they were scored whole.
+    """
+    if division is None:
+        raise RequestError("this rule edits spans, and responses were scored whole; give scores.spans")
+    return division
 
 
 def _spans(
     ctx: RunContext, division: Division | None, known: Known, kind: str, corpus: Artifact
 ) -> pl.DataFrame:
-    """Read the influence of spans.
-
-    Raises
-    ------
-    RequestError
-        If scores have no spans.
-    """
-    if division is None:
-        raise RequestError("this rule edits spans, and responses were scored whole; give scores.spans")
-    return span_influence(ctx, division, known["tokenizer"], known[kind], corpus)
+    """Read the influence of spans."""
+    return span_influence(ctx, _required(division), known["tokenizer"], known[kind], corpus)
 
 
 def span_influence(

@@ -43,9 +43,12 @@ def word_influence(words: pl.DataFrame, scores: pl.DataFrame, examples: pl.DataF
     -------
     DataFrame
         `group`, `domain`, `problem`, `token_class`, `word`, `place`, `tokens` and `influence`: a row a word
-        of a response and query group.
+        of a response and query group. Names are categories.
     """
-    pairs = response_tokens(words, scores, examples)
+    # As codes: names are compared far more often than they differ.
+    words = words.with_columns(pl.col(CLASS, "word").cast(pl.Categorical))
+    named = examples.with_columns(pl.col("domain", "problem").cast(pl.Categorical))
+    pairs = response_tokens(words, scores.with_columns(pl.col("group").cast(pl.Categorical)), named)
     # Words of an example tile its tokens, so where they begin says where they end.
     begin = pl.col("tokens").list.len().cum_sum() - pl.col("tokens").list.len()
     found = pairs.select(pl.exclude("tokens"), begin=begin).join(

@@ -22,7 +22,8 @@ TOP_WORDS = {
 MOST = 8
 """Words of a domain and query group that are shown at either end."""
 
-_CELL = ["group", "domain", "token_class"]
+_ENDS = ["group", "domain"]
+_CELL = [*_ENDS, "token_class"]
 _NAMES = [*_CELL, "word", "problem"]
 
 
@@ -62,10 +63,20 @@ def top_words(parts: Iterable[pl.DataFrame], *, most: int = MOST) -> pl.DataFram
     frames = [frame for frame in parts if frame.height]
     if not frames:
         return pl.DataFrame(schema=TOP_WORDS)
+    sums = pl.concat(frames)
+    # One after the other, since sums of all words of all problems are held but once.
+    found = [
+        _ends(_shrunk(_seen(sums.filter(group=group, domain=domain))), most)
+        for group, domain in sums.select(_ENDS).unique().sort(_ENDS).iter_rows()
+    ]
+    return pl.concat(found)
+
+
+def _seen(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return the words that several problems have, with the mean and the squares of these."""
     value = pl.col("influence") / pl.col("tokens")
-    seen = (
-        pl
-        .concat(frames)
+    return (
+        sums
         .group_by(_NAMES)
         .agg(pl.col("influence", "tokens", "n_words").sum())
         .sort(_NAMES)
@@ -80,12 +91,14 @@ def top_words(parts: Iterable[pl.DataFrame], *, most: int = MOST) -> pl.DataFram
         .with_columns(pl.col(*_CELL, "word").cast(pl.String))
         .sort(*_CELL, "word")
     )
-    ranked = _shrunk(seen).sort(
-        "group", "domain", "influence", "word", descending=[False, False, True, False]
-    )
-    place = pl.int_range(pl.len()).over("group", "domain")
-    at_an_end = (place < most) | (place >= pl.len().over("group", "domain") - most)
-    return ranked.filter(at_an_end).select(*TOP_WORDS).cast(pl.Schema(TOP_WORDS))
+
+
+def _ends(ranked: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Return so many words at either end, the most helpful first."""
+    ordered = ranked.sort("influence", "word", descending=[True, False])
+    place = pl.int_range(pl.len())
+    at_an_end = (place < most) | (place >= pl.len() - most)
+    return ordered.filter(at_an_end).select(*TOP_WORDS).cast(pl.Schema(TOP_WORDS))
 
 
 def _shrunk(seen: pl.DataFrame) -> pl.DataFrame:

@@ -32,6 +32,9 @@ BENEFIT: Schema = {
 SPAN_INFLUENCE: Schema = {**SPANS, "group": pl.String(), "influence": pl.Float64()}
 """One row a span of a response and query group."""
 
+LABELLED: Schema = {**SPANS, "label": pl.String()}
+"""One row a span of a response, or a word, which then has the kind and place of its span."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -51,8 +54,8 @@ class Evidence:
         Of each entry of `cosines`.
     spans
         Schema SPAN_INFLUENCE, of corpus rows.
-    behaviours
-        Schema BEHAVED, of corpus rows.
+    labelled
+        Schema LABELLED, of corpus rows: spans by what they do, or words by their class.
     """
 
     influence: pl.DataFrame | None = None
@@ -61,7 +64,7 @@ class Evidence:
     nearness: pl.DataFrame | None = None
     query_domains: tuple[str, ...] = ()
     spans: pl.DataFrame | None = None
-    behaviours: pl.DataFrame | None = None
+    labelled: pl.DataFrame | None = None
 
 
 NOTHING = Evidence()

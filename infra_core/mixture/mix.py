@@ -115,7 +115,7 @@ def _apply(rule: Rule, pools: Pools, evidence: Evidence, seed: int, *, sign: int
         }
         return Decision(weights=weigh.by_band(bands, pools, rule.strength))
     if isinstance(rule, Ablate):
-        return _as_edits(rule, span_edits.ablate(rule, given(evidence.behaviours, "behaviours"), pools))
+        return _as_edits(rule, span_edits.ablate(rule, given(evidence.labelled, "what spans do"), pools))
     influence = given(evidence.influence, "influence").with_columns(pl.col("influence") * sign)
     if isinstance(rule, Spans):
         spans = given(evidence.spans, "spans").with_columns(pl.col("influence") * sign)
@@ -160,7 +160,7 @@ def _redrawn(
         case Weigh():
             return Decision(weights=weigh.redrawn(model.weights, pools, seed))
         case Ablate():
-            others = span_edits.beside(like, given(evidence.behaviours, "behaviours"), pools)
+            others = span_edits.beside(like, given(evidence.labelled, "what spans do"), pools)
             edits = model.masked if like.action == "mask" else model.cut
             return _as_edits(like, span_edits.redrawn(like, edits, others, seed))
         case Spans():

@@ -1,4 +1,4 @@
-"""Spans of responses that leave the loss or the text: the most harmful, those of a behaviour, random ones."""
+"""Stretches of responses that leave the loss or the text: the most harmful, those of a label, random ones."""
 
 import polars as pl
 
@@ -44,34 +44,34 @@ def edit_spans(rule: Spans, spans: pl.DataFrame, pools: Pools, what: str) -> pl.
     return _edits(pl.concat(frames), rule, what)
 
 
-def ablate(rule: Ablate, behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
-    """Choose all spans that do what a rule names, but those that are never taken; schema EDITS.
+def ablate(rule: Ablate, labelled: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+    """Choose all spans, or words, of the labels that a rule names, but those never taken; schema EDITS.
 
     Parameters
     ----------
     rule
-        Mask or drop, and which behaviours.
-    behaved
-        Schema BEHAVED, of corpus rows.
+        Mask or drop, and which labels.
+    labelled
+        Schema LABELLED, of corpus rows.
     pools
         Which rows count, and their domains.
     """
-    chosen = _eligible(rule, _placed(behaved, pools)).filter(_named_by(rule))
-    return _edits(chosen, rule, " and ".join(rule.behaviours))
+    chosen = _eligible(rule, _placed(labelled, pools)).filter(_named_by(rule))
+    return _edits(chosen, rule, " and ".join(rule.labels))
 
 
-def beside(rule: Ablate, behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
-    """Return the spans that do something else, which a control draws from."""
-    return _placed(behaved, pools).filter(~_named_by(rule))
+def beside(rule: Ablate, labelled: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+    """Return the spans, or words, of other labels, which a control draws from."""
+    return _placed(labelled, pools).filter(~_named_by(rule))
 
 
-def _placed(behaved: pl.DataFrame, pools: Pools) -> pl.DataFrame:
+def _placed(labelled: pl.DataFrame, pools: Pools) -> pl.DataFrame:
     rows = pools.corpus.select("example_id", "domain")
-    return behaved.join(rows, on="example_id", how="inner", maintain_order="left")
+    return labelled.join(rows, on="example_id", how="inner", maintain_order="left")
 
 
 def _named_by(rule: Ablate) -> pl.Expr:
-    return pl.col("behaviour").is_in(list(rule.behaviours))
+    return pl.col("label").is_in(list(rule.labels))
 
 
 def redrawn(rule: Spans | Ablate, edits: pl.DataFrame, spans: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -108,12 +108,13 @@ def _eligible(rule: Spans | Ablate, spans: pl.DataFrame) -> pl.DataFrame:
 
 def _edits(spans: pl.DataFrame, rule: Spans | Ablate, what: str) -> pl.DataFrame:
     done = {"mask": "masked", "drop": "dropped"}[rule.action]
+    what += " words" if isinstance(rule, Ablate) and rule.token_classes else " spans"
     return (
         spans
         .sort("example_id", "span")
         .group_by("example_id", "domain", maintain_order=True)
         .agg(ranges=pl.struct("start", "stop"), tokens=pl.col("tokens").cast(pl.Int64()).sum())
-        .with_columns(reason=pl.format(f"{{}} {what} spans {done}", "domain"))
+        .with_columns(reason=pl.format(f"{{}} {what} {done}", "domain"))
         .select(*EDITS)
         .cast(pl.Schema(EDITS))
     )

@@ -7,7 +7,7 @@ decides by something else. Both are kinds of one union, so that a recipe lists t
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infra_core.recipe.params import Count, Fraction, Name, Params
 
@@ -23,6 +23,9 @@ Behaviour = Literal[
     "assignment", "call",
 ]  # fmt: skip
 """What a span does, as docs/behaviours.md defines it."""
+
+TokenClass = Literal["connector", "operator", "latex", "keyword", "syntax", "identifier", "other"]
+"""What a word is, as docs/attributes.md defines it."""
 
 PAPER_DIRECTIONS: dict[str, tuple[Band, Band]] = {"math": ("easy", "hard"), "code": ("hard", "easy")}
 
@@ -106,14 +109,28 @@ class Spans(Params):
 
 
 class Ablate(Params):
-    """Take spans that do certain things out of the loss (``mask``) or the text (``drop``): what they teach.
+    """Take spans by what they do, or words by class, out of the loss (``mask``) or the text (``drop``).
 
     As with `Spans`, the last span of a response is never touched, nor is code dropped.
     """
 
     kind: Literal["ablate"]
-    behaviours: Annotated[tuple[Behaviour, ...], Field(min_length=1)]
+    behaviours: Annotated[tuple[Behaviour, ...], Field(min_length=1)] | None = None  # of spans
+    token_classes: Annotated[tuple[TokenClass, ...], Field(min_length=1)] | None = None  # of words
     action: Literal["mask", "drop"]
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> "Ablate":
+        if (self.behaviours is None) == (self.token_classes is None):
+            raise ValueError(
+                "an ablation is of spans by behaviours, or of words by token_classes; give one of the two"
+            )
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What goes."""
+        return self.behaviours or self.token_classes or ()
 
 
 class Control(Params):
@@ -185,7 +202,7 @@ COPIES: Mapping[str, frozenset[str]] = {
 
 EvidenceKind = Literal[
     "scores", "reserve_scores", "identity", "reserve_identity", "perplexity", "reserve_perplexity",
-    "nearness", "reserve_nearness", "queries", "tokenizer", "behaviours",
+    "nearness", "reserve_nearness", "queries", "tokenizer", "behaviours", "token_classes",
 ]  # fmt: skip
 """What a rule may want to know beside difficulty, length and verdicts of the screen."""
 
@@ -248,5 +265,5 @@ class MixParams(Params):
         if isinstance(copied, Spans):
             wanted.add("tokenizer")
         if isinstance(copied, Ablate):
-            wanted.add("behaviours")
+            wanted |= {"behaviours"} if copied.behaviours else {"token_classes", "tokenizer"}
         return frozenset(wanted)

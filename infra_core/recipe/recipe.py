@@ -197,7 +197,8 @@ class Recipe(Params):
     def mixing(self, arm: str) -> MixParams:
         """Return what makes the mixture of an arm; `keep_all`, the untouched corpus, is always one."""
         rule = self.mixtures.get(arm, KeepAll(kind="keep_all"))
-        edits_spans = Spans in {type(rule), type(self.mixtures.get(self.copied_by(arm) or ""))}
+        copied = self.mixtures.get(self.copied_by(arm) or "", rule)
+        is_of_words = isinstance(copied, Ablate) and copied.token_classes is not None
         families = {
             source.name: source.family
             for source in (*self.corpus.sources, *self.corpus.reserve)
@@ -206,7 +207,7 @@ class Recipe(Params):
         return MixParams.model_validate({
             "rule": rule,
             "like": self.mixtures.get(self.copied_by(arm) or ""),
-            "spans": self.scores.spans if edits_spans else None,
+            "spans": self.scores.spans if isinstance(copied, Spans) or is_of_words else None,
             "families": families or None,
             "seed": self.seed,
         })

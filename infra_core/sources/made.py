@@ -26,6 +26,7 @@ class Procedure:
 MADE: dict[str, Procedure] = {
     "tiny_math": Procedure(1, made_tiny.tiny_math),
     "tiny_code": Procedure(1, made_tiny.tiny_code),
+    "tiny_thoughts": Procedure(1, made_tiny.tiny_thoughts),
     "gsm_symbolic": Procedure(1, made_words.gsm_symbolic),
     "list_programs": Procedure(1, made_words.list_programs),
     "humaneval": Procedure(1, made_published.humaneval),

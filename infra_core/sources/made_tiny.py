@@ -8,6 +8,7 @@ from typing import Any
 
 from infra_core.sources.made_programs import KNOWN, NEW, Operation, draw, function_tests
 from infra_core.sources.made_splits import Draft, graded
+from infra_core.sources.made_sums import Sum, digits, draw_sum
 
 TOP_LEVEL = 4
 
@@ -26,57 +27,63 @@ def tiny_code(
     return graded(partial(_program, new=new), rows=rows, levels=levels, seed=seed, split=split)
 
 
+def tiny_thoughts(
+    rows: int,
+    levels: str = f"1-{TOP_LEVEL}",
+    seed: int = 0,
+    split: str = "train",
+    minus: float = 0.5,
+    share: float = 0.5,
+) -> Iterator[dict[str, Any]]:
+    """Make the sums of `tiny_math`, told as thoughts, in which the result is said before it is handed over.
+
+    A `share` of the rows joins its lines by words; as many, drawn apart, check the last step by its inverse
+    once the result is there; as many go on, adding the same terms in another order.
+    """
+    made = partial(_thought, minus=minus, share=share)
+    return graded(made, rows=rows, levels=levels, seed=seed, split=split)
+
+
 def _sum(level: int, random: Random, *, minus: float) -> Draft:
-    signs = ["-" if random.random() < minus else "+" for _ in range(level)]
-    terms = None
-    while terms is None:
-        terms = _terms(signs, random)
-    total, lines = terms[0], []
-    for place, sign in enumerate(signs):
-        # Every line says again what is left to do, so that the next one need not look further back.
-        left = "".join(f"{sign}{term}" for sign, term in zip(signs[place:], terms[place + 1 :], strict=True))
-        worked, result = _worked(total, sign, terms[place + 1])
-        lines.append(f"{total}{left}: {worked}")
-        total = result
-    problem = f"{terms[0]}{''.join(f'{sign}{term}' for sign, term in zip(signs, terms[1:], strict=True))}=?"
-    row = {
-        "problem": problem,
+    drawn = draw_sum(level, random, minus=minus)
+    return Draft(f"{drawn}=?", lambda: _row_of_sum(drawn, drawn.worked()))
+
+
+def _thought(level: int, random: Random, *, minus: float, share: float) -> Draft:
+    drawn = draw_sum(level, random, minus=minus)
+    return Draft(f"{drawn}=?", lambda: _row_of_sum(drawn, _thoughts(drawn, share, random)))
+
+
+def _row_of_sum(drawn: Sum, lines: Sequence[str]) -> dict[str, Any]:
+    total = drawn.totals[-1]
+    return {
+        "problem": f"{drawn}=?",
         "solution": "\n".join([*lines, f"#### {total}"]),
         "answer": str(total),
         "tests": None,
-        "level": f"{level}/{TOP_LEVEL}",
+        "level": f"{len(drawn.signs)}/{TOP_LEVEL}",
     }
-    return Draft(problem, lambda: row)
 
 
-def _terms(signs: Sequence[str], random: Random) -> list[int] | None:
-    """Draw two-digit terms whose running totals stay between 0 and 99, or None if they come to a dead end."""
-    total = random.randint(10, 99 - 10 * signs.count("+"))
-    terms = [total]
-    for place, sign in enumerate(signs):
-        room = total if sign == "-" else 99 - total - 10 * signs[place + 1 :].count("+")
-        if room < 10:
-            return None
-        terms.append(random.randint(10, room))
-        total += -terms[-1] if sign == "-" else terms[-1]
-    return terms
+def _thoughts(drawn: Sum, share: float, random: Random) -> list[str]:
+    *_, before, total = drawn.totals
+    joins, checks, explores = (random.random() < share for _ in range(3))
+    afterwards = []
+    if checks:
+        inverse, term = {"+": "-", "-": "+"}[drawn.signs[-1]], drawn.terms[-1]
+        work = digits(total, inverse, term)
+        afterwards.append(([f"check {total}{inverse}{term}={before}: {work}"], ""))
+    if explores and (others := drawn.others()):
+        afterwards.append((random.choice(others).worked(), "or"))
+    random.shuffle(afterwards)
+    told = [(drawn.worked(), ""), ([f"{drawn}={total}"], "so"), *afterwards]
+    return [line for lines, word in told for line in (_joined(word, lines) if joins else lines)]
 
 
-def _worked(total: int, sign: str, term: int) -> tuple[str, int]:
-    """Return the digits' work, such as ``7+8=15, 4+3+1=8`` for 47+38, and the result."""
-    (tens, ones), (more_tens, more_ones) = divmod(total, 10), divmod(term, 10)
-    if sign == "+":
-        over = int(ones + more_ones > 9)
-        low = ones + more_ones
-        high = tens + more_tens + over
-    else:
-        over = int(ones < more_ones)
-        ones += 10 * over
-        low = ones - more_ones
-        high = tens - more_tens - over
-    first = f"{ones}{sign}{more_ones}={low}"
-    second = f"{tens}{sign}{more_tens}{f'{sign}1' if over else ''}={high}"
-    return f"{first}, {second}", 10 * high + low % 10
+def _joined(word: str, lines: Sequence[str]) -> list[str]:
+    """Begin the first line with a word, and the others with *then*."""
+    words = [word, *["then"] * (len(lines) - 1)]
+    return [f"{begin} {line}".lstrip() for begin, line in zip(words, lines, strict=True)]
 
 
 def _program(level: int, random: Random, *, new: float) -> Draft:

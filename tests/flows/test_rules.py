@@ -27,6 +27,8 @@ ARMS = {
     "identity": {"kind": "identity", "like": "prune"},
     "unworked": {"kind": "ablate", "behaviours": ["computation"], "action": "mask"},
     "as_much_else": {"kind": "random", "like": "unworked"},
+    "unsigned": {"kind": "ablate", "token_classes": ["operator"], "action": "mask"},
+    "as_many_words": {"kind": "random", "like": "unsigned"},
 }
 
 
@@ -76,7 +78,7 @@ def test_identity_curvature_is_another_influence_on_the_same_rows(finished, run)
     assert not plain["influence"].equals(ours["influence"])
 
 
-@pytest.mark.parametrize("arm", ["helpful_masked", "helpful_dropped", "weigh", "unworked"])
+@pytest.mark.parametrize("arm", ["helpful_masked", "helpful_dropped", "weigh", "unworked", "unsigned"])
 def test_training_scores_what_the_mixture_says_is_scored(finished, run, arm):
     """Masked stretches carry no loss, dropped ones are not there; a weight takes no token away."""
     given, found, _, mixtures = run

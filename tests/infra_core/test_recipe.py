@@ -273,6 +273,7 @@ def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tm
         ({"mixtures": {"no": {"kind": "ablate", "behaviours": [], "action": "mask"}}}, "behaviours"),
         ({"robustness": {"gradients": ["unit_norm"]}, "train": ON_THE_WAY}, "leave one of both out"),
         ({"factors": {"after": 0.5}}, r"factors\.after.*give train\.scored_after"),
+        ({"mixtures": {"no": {"kind": "ablate", "action": "mask"}}}, "give one of the two"),
     ],
 )
 def test_what_cannot_be_varied_or_ablated_is_refused_by_name(tiny, tmp_path, changes, told):
@@ -286,6 +287,10 @@ def test_an_ablation_is_copied_at_random_and_cannot_be_turned_round(tiny, tmp_pa
     tiny["mixtures"]["else"] = {"kind": "random", "like": "no_plan"}
     given = load(tmp_path, tiny)
     assert given.mixing("no_plan").evidence == given.mixing("else").evidence == {"behaviours"}
+    words = {"kind": "ablate", "token_classes": ["connector"], "action": "mask"}
+    of_words = load(tmp_path, tiny | {"mixtures": {"no_words": words}}).mixing("no_words")
+    assert (of_words.evidence, of_words.spans) == ({"token_classes", "tokenizer"}, "lines")
+    assert given.mixing("no_plan").spans is None
     tiny["mixtures"]["else"]["kind"] = "reverse"
     with pytest.raises(RequestError, match="a control of kind reverse cannot copy a ablate"):
         load(tmp_path, tiny)

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from infra_core.report.charts import exam, influence, rows
 from infra_core.report.charts.look import Chart, Numbers, figures_of, styled
@@ -30,6 +31,14 @@ class Drawn:
 
 def draw(numbers: Numbers) -> dict[str, Drawn]:
     """Draw every chart that these numbers have something for, by name."""
+    # Else every piece is held against Vega-Lite's schema as it is made, which takes longer than drawing; the
+    # tests hold whole charts against it.
+    with debug_mode(False):
+        return {name: drawn(name, chart) for name, chart in charts_of(numbers).items()}
+
+
+def charts_of(numbers: Numbers) -> dict[str, Chart]:
+    """Return every chart that these numbers have something for, by name, in the look of all."""
     figures = figures_of(numbers)
     charts: dict[str, Chart | None] = {
         "accuracy": exam.accuracy(figures),
@@ -50,17 +59,18 @@ def draw(numbers: Numbers) -> dict[str, Drawn]:
         "fates": rows.fates(figures),
         "reasons": rows.reasons(figures),
     }
-    return {name: drawn(name, chart) for name, chart in charts.items() if chart is not None}
+    return {name: styled(chart) for name, chart in charts.items() if chart is not None}
 
 
 def draw_stages(stages: Sequence[Mapping[str, Any]]) -> Drawn:
     """Draw the seconds of every stage, all its artifacts together."""
-    return drawn("seconds", rows.seconds(stages))
+    with debug_mode(False):
+        return drawn("seconds", styled(rows.seconds(stages)))
 
 
 def drawn(name: str, chart: Chart) -> Drawn:
-    """Draw a chart, in the look of all. The same chart gives the same bytes."""
-    svg = vl_convert.vegalite_to_svg(styled(chart).to_dict(), vl_version=_VERSION)
+    """Draw a chart. The same chart gives the same bytes."""
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=_VERSION)
     known: dict[str, str] = {}
 
     def own(found: re.Match[str]) -> str:

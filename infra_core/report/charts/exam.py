@@ -12,8 +12,10 @@ from infra_core.report.charts.look import (
     GREY,
     ORANGE,
     ORDER,
+    SIGNED_SHARE,
     STEP,
     Chart,
+    at_zero,
     by_panel,
     names,
     placed,
@@ -33,7 +35,8 @@ def accuracy(figures: pl.DataFrame) -> Chart | None:
         color=alt.Color("colour:N", scale=None),
         description="told:N",
     )
-    return by_panel(_with_intervals(base, "accuracy, with 95 % interval", "%"), "task")
+    axis = alt.Axis(format="%", title="accuracy, with 95 % interval")
+    return by_panel(_with_intervals(base, axis), rows, "task")
 
 
 def differences(comparisons: Sequence[Mapping[str, Any]], figures: pl.DataFrame) -> Chart | None:
@@ -50,21 +53,21 @@ def differences(comparisons: Sequence[Mapping[str, Any]], figures: pl.DataFrame)
         unseen=-pl.col("smallest_visible_difference"),
         told=pl.format("{} against {} on {}: {}, {}", *about, "verdict", "said"),
     )
-    axis = alt.Axis(labelLimit=320)
+    names_axis = alt.Axis(labelLimit=320)
     colour = alt.Color(
         "verdict:N",
         scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())),
         legend=alt.Legend(title="verdict, corrected for all comparisons", orient="top"),
     )
     base = alt.Chart(table).encode(
-        y=alt.Y("pair:N", sort=names(table, "pair"), title=None, axis=axis), description="told:N"
+        y=alt.Y("pair:N", sort=names(table, "pair"), title=None, axis=names_axis), description="told:N"
     )
     unseen = base.mark_bar(color=GREY, opacity=0.16, height=STEP - 8).encode(
         x="unseen:Q", x2="smallest_visible_difference:Q"
     )
-    zero = base.mark_rule(color=GREY).encode(x=alt.X(datum=0))
-    shown = _with_intervals(base.encode(color=colour), "difference in accuracy, with 95 % interval", "+%")
-    return by_panel(unseen + zero + shown, "task")
+    axis = alt.Axis(labelExpr=SIGNED_SHARE, title="difference in accuracy, with 95 % interval")
+    shown = _with_intervals(base.encode(color=colour), axis)
+    return by_panel(unseen + at_zero(table) + shown, table, "task")
 
 
 def by_difficulty(figures: pl.DataFrame) -> Chart | None:
@@ -93,8 +96,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_intervals(base: alt.Chart, title: str, form: str) -> alt.LayerChart:
-    axis = alt.Axis(format=form, title=title)
+def _with_intervals(base: alt.Chart, axis: alt.Axis) -> alt.LayerChart:
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", axis=axis), x2="high:Q")
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("value:Q", axis=axis))
     return bars + dots

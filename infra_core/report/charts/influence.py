@@ -5,7 +5,18 @@ import polars as pl
 
 from infra_core.attributes.places import clear_sign
 from infra_core.attributes.strata import LENGTH, PERPLEXITY
-from infra_core.report.charts.look import BLUE, GREY, ORANGE, ORDER, Chart, by_panel, names, placed
+from infra_core.report.charts.look import (
+    BLUE,
+    GREY,
+    ORANGE,
+    ORDER,
+    SIGNED_SHARE,
+    Chart,
+    at_zero,
+    by_panel,
+    names,
+    placed,
+)
 
 MEANS = {
     "influence": "nats an example",
@@ -40,7 +51,9 @@ def cells(figures: pl.DataFrame, metric: str) -> Chart | None:
         "strength:Q",
         scale=alt.Scale(domain=[-1, 0, 1], range=[ORANGE, "#f7f7f7", BLUE]),
         legend=alt.Legend(
-            title=["of the group's", "strongest cell", "(− harms, + helps)"], gradientLength=90, format="+%"
+            title=["of the group's", "strongest cell", "(− harms, + helps)"],
+            gradientLength=90,
+            labelExpr=SIGNED_SHARE,
         ),
     )
     boxes = base.mark_rect(stroke="white", strokeWidth=2).encode(color=colour)
@@ -50,7 +63,8 @@ def cells(figures: pl.DataFrame, metric: str) -> Chart | None:
     layers = boxes + clear.encode(text="text:N", color=ink) + unclear.encode(text="text:N", color=ink)
     title = f"influence on queries, {MEANS[metric]}; bold where the interval excludes zero"
     panel = layers.properties(width=alt.Step(72), height=alt.Step(34))
-    return panel.facet(facet=alt.Facet("group:N", title=title), columns=2)
+    columns = 3 if len(names(table, "group")) % 2 else 2  # an empty place would have axes
+    return panel.facet(facet=alt.Facet("group:N", title=title), columns=columns)
 
 
 def _short(value: float) -> str:
@@ -96,9 +110,10 @@ def means(figures: pl.DataFrame, metric: str, unit: str, *label: str) -> Chart |
         color=alt.Color("colour:N", scale=None),
         description="told:N",
     )
-    axis = alt.Axis(title=f"influence, {unit}")
-    zero = base.mark_rule(color=GREY).encode(x=alt.X(datum=0))
+    axis = alt.Axis(title=f"influence, {unit}", grid=True)
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", axis=axis), x2="high:Q")
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("value:Q", axis=axis))
     # Groups differ in scale, and each domain has labels of its own.
-    return by_panel(zero + bars + dots, "panel").resolve_scale(x="independent", y="independent")
+    return by_panel(at_zero(table) + bars + dots, table, "panel").resolve_scale(
+        x="independent", y="independent"
+    )

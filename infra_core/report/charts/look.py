@@ -22,6 +22,8 @@ ORDER = [band or "unrated" for band in BANDS]
 STEP = 22  # pixels a row
 WIDTH = 270  # pixels a panel
 SPACING = 36  # pixels between panels: half a label each
+SIGNED_SHARE = "datum.value ? format(datum.value, '+.0%') : '0%'"
+"""How an axis writes shares that may be below zero."""
 
 _PLACES = (
     *("arm", "task", "domain", "band", "group", "source", "reason", "against", "behaviour"),
@@ -55,10 +57,17 @@ def names(rows: pl.DataFrame, column: str) -> list[str]:
     return rows[column].unique(maintain_order=True).to_list()
 
 
-def by_panel(chart: alt.LayerChart, column: str) -> Chart:
-    """Return a chart once for every name in a column, two panels beside each other."""
+def by_panel(chart: alt.LayerChart, rows: pl.DataFrame, column: str) -> Chart:
+    """Return a chart once for every name in a column, in its own order, two panels beside each other."""
     panel = chart.properties(width=WIDTH, height=alt.Step(STEP))
-    return panel.facet(facet=alt.Facet(f"{column}:N", title=None), columns=2, spacing=SPACING)
+    return panel.facet(
+        facet=alt.Facet(f"{column}:N", title=None, sort=names(rows, column)), columns=2, spacing=SPACING
+    )
+
+
+def at_zero(rows: pl.DataFrame) -> alt.Chart:
+    """Return a line at zero, over all labels of a panel."""
+    return alt.Chart(rows).mark_rule(color=GREY, aria=False).encode(x=alt.X(datum=0))
 
 
 def styled(chart: Chart) -> Chart:

@@ -6,11 +6,12 @@ import polars as pl
 import pytest
 
 from infra_core.attributes.behaviour import CALL, COMPUTED, CONSTRUCTS, EXPLORATION, RULES
-from infra_core.corpus.schema import BEHAVED, example_id
+from infra_core.attributes.token_class import CLASSES
+from infra_core.corpus.schema import example_id
 from infra_core.mixture import Evidence, assemble, carry_out, decide, open_pools
-from infra_core.mixture.evidence import SPAN_INFLUENCE
+from infra_core.mixture.evidence import LABELLED, SPAN_INFLUENCE
 from infra_core.recipe import Ablate, MixParams, Random, Reverse, Spans
-from infra_core.recipe.mixture import Behaviour
+from infra_core.recipe.mixture import Behaviour, TokenClass
 from tests.infra_core.mixture.worlds import influence, screened, world
 
 TEXT = "aaaa bbbb cccc dddd "  # four spans of five characters and five tokens
@@ -100,23 +101,23 @@ def test_no_more_than_the_fraction_goes(action):
 BEHAVIOURS = ("plan", "exploration", "exploration", "final_answer")
 
 
-def ablated(action="mask", behaviours=("exploration",), control=None, kinds=("text",) * 4, does=BEHAVIOURS):
+def ablated(action="mask", control=None, kinds=("text",) * 4, does=BEHAVIOURS, **of):
     """Three rows of the text above, of which span k does `does[k]`."""
     corpus, reserve, ratings = world([("math", "easy", 21)] * 3, [])
     corpus = corpus.with_columns(response=pl.lit(TEXT))
-    behaved = pl.DataFrame(
+    labelled = pl.DataFrame(
         [
-            (f"corpus{r:04d}", k + 1, kinds[k], 5 * k, 5 * k + 5, 5, k == 3, does[k], 5 * k, 20)
+            (f"corpus{r:04d}", k + 1, kinds[k], 5 * k, 5 * k + 5, 5, k == 3, does[k])
             for r in range(3)
             for k in range(4)
         ],
-        schema=pl.Schema(BEHAVED),
+        schema=pl.Schema(LABELLED),
         orient="row",
     )
-    rule = Ablate(kind="ablate", behaviours=behaviours, action=action)
+    rule = Ablate(kind="ablate", action=action, **(of or {"behaviours": ("exploration",)}))
     params = MixParams(rule=control or rule, like=rule if control else None, seed=0)
     pools = open_pools(corpus, reserve, ratings, screened())
-    coming, _ = carry_out(decide(params, pools, Evidence(behaviours=behaved)), pools)
+    coming, _ = carry_out(decide(params, pools, Evidence(labelled=labelled)), pools)
     return assemble(corpus.with_row_index("place").cast({"place": pl.Int64()}), coming)
 
 
@@ -144,5 +145,15 @@ def test_the_control_of_an_ablation_takes_as_much_of_what_does_something_else():
     assert set(control["reason"]) == {"math random spans masked"}
 
 
+def test_words_of_a_class_leave_as_spans_of_a_behaviour_do():
+    does = ("connector", "operator", "connector", "other")
+    rule = ablated(does=does, token_classes=("connector",))
+    assert masked(rule) == [[(0, 5), (10, 15)]] * 3
+    assert rule["reason"].to_list() == ["math connector words masked"] * 3
+    control = ablated(does=does, token_classes=("connector",), control=Random(kind="random"))
+    assert masked(control) == [[(5, 10)]] * 3  # there is nothing else
+
+
 def test_the_behaviours_that_can_be_ablated_are_those_that_are_told():
     assert set(get_args(Behaviour)) == {*RULES, COMPUTED, EXPLORATION, *CONSTRUCTS, CALL}
+    assert get_args(TokenClass) == CLASSES

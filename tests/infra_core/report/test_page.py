@@ -10,6 +10,7 @@ import pytest
 
 from infra_core.corpus.schema import DROPPED
 from infra_core.report import build, draw, draw_stages, write_page
+from infra_core.report.charts.drawn import charts_of
 from tests.browser import opened
 from tests.infra_core.report.test_build import inputs, printed_numbers, values, ways_to_print
 
@@ -95,6 +96,14 @@ def test_the_page_is_one_file_that_names_no_other(written):
     document, _ = written
     without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", document)
     assert not re.search(r"https?://|\bsrc=|@import|<link|url\((?!#)", without_names)
+
+
+def test_every_chart_is_what_its_language_allows(written):
+    """Altair validates a whole chart against the schema of Vega-Lite."""
+    charts = charts_of(written[1])
+    assert len(charts) > 10
+    for chart in charts.values():
+        chart.to_dict(validate=True)
 
 
 def test_pictures_are_pictures(written):

@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from infra_core.attributes.behaviour import behaviours
 from infra_core.errors import RequestError
 from infra_core.sources.made import MADE, made_fingerprint, made_rows
 from infra_core.sources.made_splits import SPLITS, levels_of, split_of
 
-GRADED = ["tiny_math", "tiny_code", "list_programs"]
+GRADED = ["tiny_math", "tiny_code", "tiny_thoughts", "list_programs"]
 ALL = [f"made://{name}?rows=12" for name in MADE if name != "humaneval"]
 
 
@@ -67,6 +68,27 @@ def test_the_worked_lines_of_a_sum_are_true():
                 assert eval(claim[0]) == int(claim[1])  # noqa: S307
         assert last == f"#### {row['answer']}"
         assert eval(row["problem"].removesuffix("=?")) == int(row["answer"])  # noqa: S307
+
+
+def test_thoughts_are_true_and_are_told_for_what_they_were_made_to_be():
+    """Every equation holds; rules for real responses find the checks and what goes on after the answer."""
+    made = rows("made://tiny_thoughts?rows=150&levels=2-3")
+    plain = [row["problem"] for row in rows("made://tiny_math?rows=150&levels=2-3&split=exam")]
+    assert not {row["problem"] for row in made} & set(plain)
+    done = []
+    for row in made:
+        for left, right in re.findall(r"(\d+(?:[+-]\d+)+)=(\d+)", row["solution"]):
+            assert eval(left) == int(right)  # noqa: S307
+        lines = row["solution"].splitlines()
+        told = behaviours(row["problem"], [("text", f"{line}\n") for line in lines], row["answer"])
+        result = next(
+            n for n, line in enumerate(lines) if line.endswith(f"{row['problem'][:-2]}={row['answer']}")
+        )
+        assert (lines[-1], told[-1]) == (f"#### {row['answer']}", "final_answer")
+        after = ["verification" if "check" in line else "exploration" for line in lines[result + 1 : -1]]
+        assert told[result + 1 : -1] == after
+        done += [*set(after), *(["joined"] if lines[result].startswith("so ") else [])]
+    assert all(55 < done.count(name) < 95 for name in ("verification", "exploration", "joined"))
 
 
 def test_the_programs_of_the_tiny_world_pass_their_own_tests():
