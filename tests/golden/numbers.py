@@ -26,6 +26,7 @@ from infra_core.store.lineage import ancestors
 from infra_core.store.store import ArtifactStore
 from tasks._stage import RunContext
 from tasks.attempt import AttemptRun, attempt
+from tasks.average import average
 from tasks.drift import DriftRun, drift
 from tasks.gradient_norms import GradientRun, gradient_norms
 
@@ -60,6 +61,7 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
         publish_arm(given, ctx, "flip"),
         validated(given, asked, ctx),
         answered(indexed, ctx),
+        average(ctx, scores={"after_0.5": found.scores, "after_1": found.scores}),
         drift(
             ctx,
             checkpoint=found.checkpoint,
