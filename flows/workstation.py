@@ -27,6 +27,7 @@ POOL = "local"
 AUTOMATIONS = HOME / "deployments" / "automations.yaml"
 START_SECONDS = 180.0
 DEPLOY = ("--no-prompt", "deploy", "--all")
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7"}  # pauses of 2 to 128 s: a busy SQLite is answered 503
 
 Say = Callable[[str], None]
 
@@ -199,7 +200,14 @@ def _start_worker(machine: Workstation) -> str:
 
 
 def _start(argv: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(argv, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        argv,
+        env=PATIENT | os.environ,
+        cwd=HOME,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _deployed(deploying: subprocess.Popen[str]) -> str:
