@@ -17,6 +17,7 @@ WATCH = """() => {
 }"""
 """Notes what keeps the page from answering for 50 ms or longer, also while it loaded."""
 TAKE = "tasks.splice(0).reduce((most, one) => Math.max(most, one), 0)"
+PATIENCE = 300_000  # milliseconds, for a machine that has other work too
 SCROLLS = 50
 OPENED = 20
 
@@ -37,6 +38,7 @@ def look(report: Path) -> tuple[float, list[Done]] | None:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         began = time.monotonic()
         page.goto(report.as_uri())
         page.wait_for_selector(".token")
