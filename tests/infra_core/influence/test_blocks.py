@@ -36,7 +36,7 @@ A_LAYER = {
     "olmoe": 4 + 4 * 3,
 }
 
-WIDEST = 13  # which divides none of the widths
+WIDEST = 20  # which divides none of the widths
 
 
 def choice(family):

@@ -49,9 +49,9 @@ def test_factors_fitted_layer_by_layer_are_the_same_to_the_bit_in_every_family(f
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_factors_of_blocks_that_are_cut_are_the_same_to_the_bit_layer_by_layer(workers):
-    model, params = families.build("gpt2"), FactorParams(modules="all", widest=13)
+    model, params = families.build("llama"), FactorParams(modules="mlp", widest=16)
     whole = fit_factors(model, ROWS, params, batch_tokens=BATCH)
-    parts, found = in_parts(model, params) if workers == 1 else by_several("gpt2", params, workers)
+    parts, found = in_parts(model, params) if workers == 1 else by_several("llama", params, workers)
     assert len(parts) == 2
     assert_same_bits(found, whole)
 
