@@ -84,7 +84,7 @@ def plan_line(planned: Plan) -> str:
     if not planned.fits:
         stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
         hint = f"; {stages} does NOT fit in its memory: take {larger}"
-    if planned.longest_row is not None:
+    if planned.longest_row:  # none, where no row at all fits: said above
         hint += f"; a row of over {planned.longest_row:,} tokens does NOT fit its passes for influence"
     return (
         f"plan: {planned.volume.rows:,} rows, {planned.volume.tokens:,} tokens, "
