@@ -138,5 +138,5 @@ def test_the_score_of_several_models_is_the_mean_of_theirs(contest):
 
 def test_training_of_one_step_has_no_models_on_its_way(contest):
     short = contest.train.model_copy(update={"epochs": 1.0, "batch_tokens": 10_000})
-    with pytest.raises(RequestError, match="one optimiser step"):
+    with pytest.raises(RequestError, match="1 optimiser step"):
         list(scoring_models(replace(contest, train=short), Variant(after=(0.5,))))
