@@ -210,7 +210,7 @@ def fitted(
     for share in given.train.states:
         params = given.factors.model_copy(update={**changes, "after": share if share < 1 else None})
         fitted_on: dict[str, Any] = {"checkpoint": checkpoint, "corpus": corpus, "params": params}
-        named = labelled(label, params.after)
+        named = told_after(label, share)
         eigenbasis = fit_eigenbasis(ctx, label=named, **fitted_on)
         fits.append(fit_factors(ctx, label=named, **fitted_on, eigenbasis=eigenbasis))
     return tuple(fits)
@@ -229,7 +229,7 @@ def scored(
     scores = {
         f"after_{share:g}": score(
             ctx,
-            label=labelled(label, share if share < 1 else None),
+            label=told_after(label, share),
             checkpoint=checkpoint,
             corpus=pool,
             factors=factors,
@@ -241,6 +241,6 @@ def scored(
     return next(iter(scores.values())) if len(scores) == 1 else average(ctx, label=label, scores=scores)
 
 
-def labelled(label: str, after: float | None) -> str:
+def told_after(label: str, share: float) -> str:
     """Return a label that says after which share of training a model is meant, if not at its end."""
-    return label if after is None else ", ".join(filter(None, (label, f"after {after:g}")))
+    return label if share == 1 else ", ".join(filter(None, (label, f"after {share:g}")))

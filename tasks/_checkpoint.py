@@ -30,7 +30,7 @@ def load_checkpoint(
         If adapters are meant and the checkpoint has none, or its base is no longer in the store.
     """
     if not names_adapters(modules):
-        return load(ctx.store.fetch(checkpoint, prefix=after(share, MODEL)), device=ctx.device)
+        return load(model_folder(ctx, checkpoint, share), device=ctx.device)
     key = ctx.store.manifest(checkpoint).inputs.get("base")
     known = [found for _, found in ancestors(ctx.store, checkpoint) if isinstance(found, Artifact)]
     base = next((found for found in known if found.key == key), None)
@@ -49,6 +49,6 @@ def after(share: float, folder: str) -> str:
     return folder if share == 1 else f"after-{share:g}/{folder}"
 
 
-def model_folder(ctx: RunContext, checkpoint: Artifact) -> Path:
-    """Return a local folder with a checkpoint's verified model files."""
-    return ctx.store.fetch(checkpoint, prefix=MODEL)
+def model_folder(ctx: RunContext, checkpoint: Artifact, share: float = 1.0) -> Path:
+    """Return a local folder with a checkpoint's verified model files, as after a share of its training."""
+    return ctx.store.fetch(checkpoint, prefix=after(share, MODEL))

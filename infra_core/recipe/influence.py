@@ -31,9 +31,7 @@ class FactorParams(Params):
     decomposition: Literal["fp32"] | None = None  # of covariances, in half the time; none: fp64
     widest: Count | None = None  # covariances that would be wider are cut into diagonal blocks; none: whole
     sequences: Count | None = None  # training rows to fit on; all by default
-    after: Fraction | None = (
-        None  # share of fine-tuning that the model had; none: all. Recipes have `train.scored_after`
-    )
+    after: Fraction | None = None  # share of its training that the model had; none: all; see `scored_after`
     seed: int = 0
 
 

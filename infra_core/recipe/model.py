@@ -73,9 +73,7 @@ class TrainParams(TrainFields):
     """One training run."""
 
     seed: int
-    keep: tuple[Fraction, ...] | None = (
-        None  # shares of its optimiser steps after which the model is kept too
-    )
+    keep: tuple[Fraction, ...] | None = None  # shares of its steps after which the model is kept too
 
 
 class TrainSection(TrainFields):
