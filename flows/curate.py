@@ -3,12 +3,13 @@
 import logging
 import time
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 from flows.attribute import Found, attribute
 from flows.evidence import gather_evidence, mix_arm
 from flows.findings import findings
 from flows.outcome import Outcome, outcome
-from flows.plan import as_planned
 from flows.resources import Resources
 from infra_core.errors import RequestError
 from infra_core.recipe import Recipe
@@ -59,7 +60,7 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
 def planned_context(
     given: Recipe, store: str, resources: Resources, *, to_validate: bool = False
 ) -> RunContext:
-    """Return the context of a run of a recipe on this machine, with what its plan says of batches.
+    """Return the context of a run of a recipe on this machine, whose plan says what batches it takes.
 
     Raises
     ------
@@ -74,7 +75,14 @@ def planned_context(
         )
     # What is not divided weighs on each device as if it were alone.
     devices = here.processes if here.sharding == "fsdp" else 1
-    return as_planned(given, here, devices, to_validate=to_validate)
+
+    @cache
+    def sizes() -> dict[str, Any]:
+        from flows.plan import planned_sizes  # loads models of transformers
+
+        return planned_sizes(given, here, devices, to_validate=to_validate)
+
+    return replace(here, sizes=sizes)
 
 
 def context(store: str, resources: Resources) -> RunContext:

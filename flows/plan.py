@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 from infra_core.lm.published import config_of
 from infra_core.planning.cost import Plan, plan
@@ -43,19 +43,20 @@ def plan_recipe(
     return plan(given, config, volume, machine, to_validate=to_validate)
 
 
-def as_planned(given: Recipe, ctx: RunContext, devices: int = 1, *, to_validate: bool = False) -> RunContext:
-    """Return the context with what the plan of a recipe says of batches and memory."""
+def planned_sizes(
+    given: Recipe, ctx: RunContext, devices: int = 1, *, to_validate: bool = False
+) -> dict[str, Any]:
+    """Return what the plan of a recipe says of batches and memory: fields of a context."""
     planned = plan_recipe(given, devices=devices, device=ctx.device, to_validate=to_validate)
     logger.info(plan_line(planned))
     # Batches stay as they are, however many share the memory: they move results by rounding.
     sharing = ctx.workers if ctx.device == "cpu" and "://" not in ctx.cluster else 1
-    return replace(
-        ctx,
-        micro_batch_tokens=planned.batch,
-        recompute=planned.recompute,
-        factor_bytes=planned.room_of(sharing),
-        pass_bytes=planned.passing,
-    )
+    return {
+        "micro_batch_tokens": planned.batch,
+        "recompute": planned.recompute,
+        "factor_bytes": planned.room_of(sharing),
+        "pass_bytes": planned.passing,
+    }
 
 
 def _queries(given: Recipe, per_token: float) -> tuple[int, list[str]]:

@@ -4,18 +4,18 @@ import logging
 from typing import Any
 
 from prefect import flow
-from prefect.states import Failed
 
 from flows.attribute import attribute, gather, start, untrained
+from flows.curate import planned_context
 from flows.evidence import gather_evidence, mix_arm
-from flows.plan import as_planned
-from infra_core.errors import InfraError, RequestError
+from flows.resources import Resources
+from infra_core.errors import RequestError
 from infra_core.hub import push_dataset
 from infra_core.recipe import Recipe
 from infra_core.runtime.redaction import redact_logs
 from infra_core.store.artifact import Artifact
 from infra_core.store.files import Files
-from tasks._stage import RunContext, placed
+from tasks._stage import RunContext, failed
 from tasks.publish import PublishRun
 from tasks.publish import publish as publish_stage
 
@@ -44,11 +44,11 @@ def publish(recipe: str, arm: str, store: str = "file://./store", to: str = "", 
     redact_logs()
     try:
         given = Recipe.load(recipe)
-        ctx = as_planned(given, RunContext.here(store, device))
+        ctx = planned_context(given, store, Resources(device=device))
         artifact = publish_arm(given, ctx, arm)
         return artifact, copy_out(ctx, artifact, to) if to else artifact.uri
-    except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=placed(error), data=error)
+    except Exception as error:  # noqa: BLE001 - told by the state
+        return failed(error)
 
 
 def publish_arm(given: Recipe, ctx: RunContext, arm: str) -> Artifact:

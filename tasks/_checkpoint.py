@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import cast
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.errors import DataError
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.load import load
 from infra_core.recipe.params import ModuleChoice, names_adapters
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
-from infra_core.training.adapters import attach
-from infra_core.training.sft import ADAPTER
+from infra_core.training.adapters import ADAPTER, attach
 from tasks._stage import RunContext
 from tasks.base import MODEL
 

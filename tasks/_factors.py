@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
@@ -17,6 +17,7 @@ from infra_core.influence import FactorParams, by_layer, to_tensors
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.probe import probe_batches
 from infra_core.influence.tracking import layer_of
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from tasks._checkpoint import load_checkpoint

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.influence import FactorParams, KeptPasses, in_partitions
 from infra_core.influence.passes import make_passes
 from infra_core.influence.plan import choosing
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe.params import ModuleChoice
 from infra_core.runtime.memory import give_back
 from infra_core.store.artifact import Artifact

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.corpus.segment import Rule
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.store.store import WorkDir
 from tasks._factors import context_length
 from tasks._row_local import Identities

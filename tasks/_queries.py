@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from transformers import PreTrainedModel
-
 from infra_core.corpus import TokenizedExample
 from infra_core.influence import (
     Compressed,
@@ -18,6 +16,7 @@ from infra_core.influence import (
 )
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.compress import joined
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.store.artifact import Artifact
 from tasks._aside import aside
 from tasks._factors import fitted_as, read_layers

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import Literal, Self
 
 import polars as pl
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus.schema import ANSWERS, DRAWS
 from infra_core.errors import DataError
@@ -15,6 +15,7 @@ from infra_core.evaluation.definitions import DEFAULT_TASK, definition
 from infra_core.evaluation.drawing import Share
 from infra_core.evaluation.generation import Backend, no_backend, transformers_backend, vllm_backend
 from infra_core.evaluation.harness import Sampling, draw_share, sample_answers
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import AskParams, DrawParams, Judge, Params, Recipe
 from infra_core.recipe.params import Fraction

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -60,6 +60,8 @@ class RunContext:
         How many share what is divided by parts or layers, and where: `tasks._shares`, `tasks._fits`.
     stage_seconds
         Longest time that a stage may take; None for no limit.
+    sizes
+        Gives the fields above that are planned. To plan takes seconds, so the first stage that is built asks.
     """
 
     store: ArtifactStore
@@ -75,6 +77,7 @@ class RunContext:
     workers: int = 1
     cluster: str = "processes"
     stage_seconds: float | None = None
+    sizes: Callable[[], Mapping[str, Any]] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -95,6 +98,10 @@ class RunContext:
         return cls(
             store=ArtifactStore(store), device=chosen, processes=processes, provenance={**provenance(), **run}
         )
+
+    def sized(self) -> "RunContext":
+        """Return the context with all that is planned in its place."""
+        return self if self.sizes is None else replace(self, sizes=None, **self.sizes())
 
     @property
     def run_id(self) -> str:
@@ -201,6 +208,16 @@ def placed(error: BaseException) -> str:
     return redacted(": ".join([*getattr(error, "__notes__", [])[:1], str(error) or type(error).__name__]))
 
 
+def failed(error: Exception) -> State[Exception]:
+    """Return the state of what an error ended. Prefect's own would hold the error's words as they are.
+
+    A state is enough where a person can mend it; of anything else the traceback is logged.
+    """
+    if not isinstance(error, InfraError):
+        logger.error("%s", placed(error), exc_info=error)
+    return Failed(message=placed(error), data=error)
+
+
 @contextmanager
 def placing_errors(out: WorkDir, name: str) -> Iterator[None]:
     """Note on whatever is raised which stage and part it came up in; the innermost note stays first.
@@ -247,14 +264,15 @@ def stage(*, version: int) -> Callable[[Callable[..., None]], Stage]:
             def build(out: WorkDir) -> None:
                 torch.manual_seed(0)  # whatever forgets to ask for its own generator is at least repeatable
                 with placing_errors(out, name):
-                    fn(ctx, out, **given)
+                    fn(sized, out, **given)
 
             try:
+                sized = ctx.sized()
                 ctx.store.materialize(name, version, params, inputs, build, ctx.provenance)
-            except UnreachableError:  # tried again
+            except TimeoutError:  # Prefect's own, which ends what took too long
                 raise
-            except InfraError as error:  # meant for people: a state with a message, not a traceback
-                return Failed(message=placed(error), data=error)
+            except Exception as error:  # noqa: BLE001 - told by the state, and tried again if that may help
+                return failed(error)
             logger.info("%s: built %s", name, artifact.uri)
             return artifact
 

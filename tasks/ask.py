@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 from safetensors.torch import load_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
@@ -27,6 +27,7 @@ from infra_core.influence import (
     search,
 )
 from infra_core.influence.search import FOUND, IndexedQueries
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe import Params, QuestionParams, Recipe
 from infra_core.seeds import derive_seed, generator
 from infra_core.store.artifact import Artifact

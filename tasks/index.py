@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from infra_core.corpus.schema import CORPUS, distinct
 from infra_core.corpus.segment import Rule
@@ -23,6 +22,7 @@ from infra_core.influence import (
 )
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.index import IndexLayout
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir

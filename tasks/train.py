@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import MIXTURE
@@ -15,9 +14,10 @@ from infra_core.recipe import TrainParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_tables, write_table
+from infra_core.training.adapters import ADAPTER, adapter_files
 from infra_core.training.launch import fine_tune, model_of
+from infra_core.training.losses import LOSSES
 from infra_core.training.place import Place
-from infra_core.training.sft import ADAPTER, LOSSES
 from infra_core.training.states import States, shares_done
 from tasks._checkpoint import after, model_folder
 from tasks._pools import pool_rows
@@ -26,7 +26,6 @@ from tasks._stage import RunContext, stage
 from tasks.base import MODEL
 from tasks.mix import mix
 
-ADAPTER_FILES = (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME)
 LEFT_OUT = {"example_id": pl.String(), "tokens": pl.Int32(), "reason": pl.String()}
 
 
@@ -88,7 +87,7 @@ def keep(out: WorkDir, model: Path, params: TrainParams, state: Path, share: flo
         out.put_folder(after(share, MODEL), Path(scratch))
     if params.lora is not None:
         with TemporaryDirectory() as scratch:
-            for name in ADAPTER_FILES:
+            for name in adapter_files():
                 shutil.copy(state / name, scratch)
             out.put_folder(after(share, ADAPTER), Path(scratch))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from infra_core.attributes.clusters import LEVEL
 
@@ -113,7 +113,7 @@ def _shrunk(seen: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(between=((k * (mean - centre) ** 2).sum() / others).over(_CELL))
     spread = ((pl.col("between") - noise) / pl.col("witnesses")).clip(0)
     alone = pl.col("others") == 0  # a word without others of its class has nothing to be drawn to
-    reach = norm.ppf((1 + LEVEL) / 2) * (weight * noise / k).sqrt()
+    reach = ndtri((1 + LEVEL) / 2) * (weight * noise / k).sqrt()
     return (
         known
         .with_columns(weight=pl.when(alone).then(1.0).otherwise(spread / (spread + noise / k)))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from infra_core.errors import RequestError
+from infra_core.lm.classes import PreTrainedModel
 
 BATCH_TOKENS = 32_768
 """Positions of one batch, prompt and answer. Fixed, because draws hang on who shares a batch."""

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import polars as pl
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.corpus.render import render
 from infra_core.corpus.schema import LIKELIHOODS
 from infra_core.lm.batching import batches
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.objective import token_losses
 
 

@@ -11,15 +11,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+import transformers
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from infra_core.influence.blocks import text_config
 from infra_core.influence.precision import wide
 from infra_core.lm.batching import Batch
+from infra_core.lm.classes import PreTrainedModel
 
 BY_ROW = "infra_by_row"
 """The name under which transformers knows `_attend`."""
@@ -56,10 +56,12 @@ def _packed(ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> dict[str, A
 
 
 def _is_packed(model: nn.Module, batch: Batch) -> bool:
-    # Attention that is named otherwise was chosen for a reason: eager for exactness, another for speed.
-    if not isinstance(model, PreTrainedModel) or text_config(model)._attn_implementation != "sdpa":
+    if not isinstance(model, transformers.PreTrainedModel):
         return False
-    if batch.ids.shape[1] > _window(model) or next(model.parameters()).is_meta:
+    # Attention that is named otherwise was chosen for a reason: eager for exactness, another for speed.
+    if text_config(model)._attn_implementation != "sdpa" or next(model.parameters()).is_meta:
+        return False
+    if batch.ids.shape[1] > _window(model):
         return False
     if model not in _gave_the_same:
         _gave_the_same[model] = _gives_the_same(model)
@@ -98,8 +100,9 @@ def plain_attention() -> Iterator[None]:
 
 @contextmanager
 def _attending_by_row(model: nn.Module, lengths: list[int]) -> Iterator[None]:
-    assert isinstance(model, PreTrainedModel)  # noqa: S101 - `_is_packed` has asked
+    assert isinstance(model, transformers.PreTrainedModel)  # noqa: S101 - `_is_packed` has asked
     before, token = text_config(model)._attn_implementation, _lengths.set(lengths)
+    transformers.AttentionInterface.register(BY_ROW, _attend)
     model.set_attn_implementation(BY_ROW)
     try:
         yield
@@ -117,6 +120,8 @@ def _attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each of the rows that lie end to end."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
     lengths, attended = _lengths.get(), []
     for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True):
         if _plainly.get():
@@ -142,6 +147,3 @@ def _attend_plainly(
         weights = weights.masked_fill(ahead, -torch.inf).softmax(-1, dtype=wide(weights.dtype))
         attended.append(weights.to(values.dtype) @ values[..., :stop, :])
     return torch.cat(attended, dim=-2).flatten(1, 2).transpose(1, 2)
-
-
-AttentionInterface.register(BY_ROW, _attend)

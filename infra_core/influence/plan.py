@@ -10,11 +10,12 @@ from itertools import chain, pairwise
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from infra_core.influence.blocks import Block, choose_blocks, whole_of
 from infra_core.influence.passes import quiet
 from infra_core.influence.tracking import by_layer, track, with_outputs
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe import FactorParams
 from infra_core.recipe.params import ModuleChoice
 

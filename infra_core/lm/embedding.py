@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.lm.batching import batches
+from infra_core.lm.classes import PreTrainedModel
 
 
 @torch.no_grad()

@@ -30,7 +30,6 @@ from transformers import (
     AutoTokenizer,
     GgufConfig,
     PretrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
@@ -39,6 +38,7 @@ from transformers.utils import logging as transformers_logging
 
 from infra_core.errors import DataError
 from infra_core.hub import CONFIG, is_name, model_folder
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.tokenizer import character_tokenizer
 from infra_core.recipe import PretrainedBase, ScratchBase
 

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PreTrainedModel
 
+from infra_core.lm.classes import PeftModel, PreTrainedModel
 from infra_core.lm.modules import linear_modules
 from infra_core.recipe import LoraParams
 from infra_core.seeds import derive_seed
+
+ADAPTER = "adapter"
+"""Folder of trained adapters, below that of the states."""
 
 _CARD = "README.md"  # a page for a hub, which peft writes beside the weights
 
@@ -30,14 +32,16 @@ def adapt(model: PreTrainedModel, lora: LoraParams, seed: int) -> PeftModel:
     RequestError
         If `lora.modules` means no module of the model.
     """
+    import peft
+
     # One expression and not a list: peft keeps lists as sets, whose order is another one each time.
     names = "|".join(map(re.escape, linear_modules(model, lora.modules)))
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM"
     )
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(derive_seed(seed, "lora"))
-        adapted = get_peft_model(model, config)
+        adapted = peft.get_peft_model(model, config)
     config.base_model_name_or_path = ""  # the folder it was read from, which is gone when it matters
     return adapted
 
@@ -52,11 +56,20 @@ def save_adapters(adapted: PeftModel, folder: Path, *, writes: bool = True) -> N
         (folder / _CARD).unlink(missing_ok=True)
 
 
+def adapter_files() -> tuple[str, str]:
+    """Return what the files that `save_adapters` writes are called."""
+    from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+
+    return CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+
+
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Put the adapters of a folder into the model that they were trained beside, in its dtype."""
+    import peft
+
     dtype = model.dtype
     with _quiet():
-        return PeftModel.from_pretrained(model, folder).to(dtype).eval()
+        return peft.PeftModel.from_pretrained(model, folder).to(dtype).eval()
 
 
 def merge(adapted: PeftModel) -> PreTrainedModel:

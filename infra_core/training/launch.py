@@ -12,17 +12,17 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from infra_core import errors
 from infra_core.corpus.example import TokenizedExample
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.load import load, load_tokenizer
 from infra_core.recipe import TrainParams
 from infra_core.runtime import CommandFailed, WorkerLost, run_supervised
-from infra_core.training.adapters import attach, merge
+from infra_core.training.adapters import ADAPTER, attach, merge
 from infra_core.training.job import LOSSES_FILE, MARK, TRAINED, Job
 from infra_core.training.place import HERE, Place
-from infra_core.training.sft import ADAPTER, train
 from infra_core.training.states import States
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ def fine_tune(
     if place.is_sharded:
         _check_divisible(model, params)
     if place.processes == 1 and not place.apart:
+        from infra_core.training.sft import train  # loads Trainer, which takes seconds
+
         loaded, tokenizer = load(model, device=place.device)
         stored_as = loaded.dtype
         losses = train(loaded, examples, params, states, progress=progress, place=place)

@@ -18,7 +18,6 @@ from transformers import (
     PreTrainedModel,
     PrinterCallback,
     Trainer,
-    TrainerState,
     TrainingArguments,
 )
 
@@ -28,24 +27,16 @@ from infra_core.lm.batching import collate
 from infra_core.lm.load import no_progress_bars
 from infra_core.lm.objective import summed_loss
 from infra_core.recipe import TrainParams
-from infra_core.training.adapters import adapt, merge, save_adapters
+from infra_core.training.adapters import ADAPTER, adapt, merge, save_adapters
 from infra_core.training.labels import NOT_SCORED, from_labels, to_labels
+from infra_core.training.losses import losses_of
 from infra_core.training.place import HERE, Place
 from infra_core.training.plan import micro_batches, plan_steps
 from infra_core.training.sharding import resumable, trains_shares
-from infra_core.training.states import States, Watch, is_first, steps_after
-
-LOSSES = {
-    "optimiser_step": pl.Int32(),  # 1-based
-    "scored_tokens": pl.Int32(),
-    "nll_per_token": pl.Float64(),  # nats, before the step's update; as rows are weighted
-    "learning_rate": pl.Float64(),
-}
+from infra_core.training.states import States, is_first, steps_after
+from infra_core.training.watch import Watch
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-ADAPTER = "adapter"
-"""Folder of trained adapters, below that of the states."""
 
 
 def trainable(examples: Sequence[TokenizedExample], max_tokens: int) -> list[TokenizedExample]:
@@ -118,7 +109,9 @@ def train(
     with no_progress_bars():
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     _finish(trained, states.folder, place)
-    return _losses(trainer.state, [sum(int(rows[row].scored.sum()) for row in step) for step in steps])
+    return losses_of(
+        trainer.state.log_history, [sum(int(rows[row].scored.sum()) for row in step) for step in steps]
+    )
 
 
 def _finish(trained: PreTrainedModel | PeftModel, folder: Path, place: Place) -> None:
@@ -195,16 +188,3 @@ def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tenso
     # The divisor counts the scored tokens of the whole optimiser step, so micro-batches add up to its mean.
     # It counts each once: a row of weight 2 adds twice its gradient, whatever is beside it.
     return summed_loss(outputs.logits, *from_labels(labels)) / num_items_in_batch
-
-
-def _losses(state: TrainerState, scored_tokens: Sequence[int]) -> pl.DataFrame:
-    logged = [entry for entry in state.log_history if "loss" in entry]
-    return pl.DataFrame(
-        {
-            "optimiser_step": [entry["step"] for entry in logged],
-            "scored_tokens": [scored_tokens[int(entry["step"]) - 1] for entry in logged],
-            "nll_per_token": [entry["loss"] for entry in logged],
-            "learning_rate": [entry["learning_rate"] for entry in logged],
-        },
-        schema=LOSSES,
-    )

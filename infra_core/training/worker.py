@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import record
-from transformers import PreTrainedModel
 
 from infra_core.errors import InfraError
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.load import load, load_share, no_progress_bars
 from infra_core.training.job import LOSSES_FILE, MARK, TRAINED, Job
 from infra_core.training.sft import train

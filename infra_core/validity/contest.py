@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.influence import FactorParams, ScoreParams
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe import TrainParams
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from transformers import PreTrainedModel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.evaluation.likelihood import likelihoods
 from infra_core.evaluation.statistics import Difference, Interval, mean_interval, paired_difference
 from infra_core.lm.batching import batches
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.objective import summed_loss
 from infra_core.recipe.validity import Method
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import RequestError
 from infra_core.influence import IdentityFactors, ScoreParams
 from infra_core.influence.blocks import Block, choose_blocks
+from infra_core.lm.classes import PreTrainedModel
 from infra_core.recipe import TrainParams, Variant
 from infra_core.seeds import derive_seed
 from infra_core.training.place import Place

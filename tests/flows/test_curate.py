@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -129,6 +130,24 @@ def test_a_second_run_builds_nothing(finished):
     report = run_stages(Recipe.load(finished.recipe), again)
     assert report == finished.report
     assert outcome(again, "shrunk", report, 0.0).built == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_reuses_everything_loads_nothing_that_only_building_needs(finished):
+    """Models of transformers and what trains them take seconds to load, and so does a plan."""
+    store = finished.ctx.store.root
+    told = """
+import sys
+from flows.curate import run
+built = [stage for stage in run(sys.argv[1], sys.argv[2]).stages if stage.built]
+wanted = {"transformers.modeling_utils", "accelerate", "datasets", "peft", "infra_core.planning.cost"}
+print(built, sorted(wanted & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", told, finished.recipe, store],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["[] []"], done.stderr[-2000:]
 
 
 def test_the_store_verifies(finished):

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from flows.__main__ import RECIPES
-from flows.plan import as_planned, plan_line, plan_recipe
+from flows.plan import plan_line, plan_recipe, planned_sizes
 from infra_core.planning.machine import memory_here
 from infra_core.recipe import Recipe
 from tasks._stage import RunContext
@@ -57,11 +57,12 @@ def test_every_stage_has_bytes_passes_and_seconds():
 
 def test_a_run_is_told_how_much_factors_may_take(tmp_path):
     given = Recipe.load(RECIPES / "tiny.yaml")
-    ctx = as_planned(given, RunContext.here(str(tmp_path), "cpu"))
-    assert 0 < ctx.factor_bytes < memory_here()
-    two = as_planned(given, replace(ctx, workers=2))  # who share the memory of this machine
-    assert two.factor_bytes < ctx.factor_bytes / 2
-    assert two.micro_batch_tokens == ctx.micro_batch_tokens
+    ctx = RunContext.here(str(tmp_path), "cpu")
+    told = planned_sizes(given, ctx)
+    assert 0 < told["factor_bytes"] < memory_here()
+    two = planned_sizes(given, replace(ctx, workers=2))  # who share the memory of this machine
+    assert two["factor_bytes"] < told["factor_bytes"] / 2
+    assert two["micro_batch_tokens"] == told["micro_batch_tokens"]
 
 
 def test_a_plan_of_a_validation_counts_queries_and_retrainings_in_place_of_arms_and_exam():

@@ -8,7 +8,7 @@ from flows.evidence import gather_evidence, mix_arm
 from infra_core.corpus.schema import CORPUS, LEFT, LIKELIHOODS, MIXTURE, NEARNESS, SCORES
 from infra_core.recipe import Recipe
 from infra_core.store.tables import read_table, read_tables
-from infra_core.training.sft import LOSSES
+from infra_core.training.losses import LOSSES
 from tasks.train import train
 from tests.flows.shrunk import shrunk_tiny
 

@@ -9,8 +9,8 @@ from infra_core.errors import RequestError
 from infra_core.lm.batching import collate
 from infra_core.lm.load import build_scratch
 from infra_core.recipe import LoraParams
-from infra_core.training.adapters import adapt, attach
-from infra_core.training.sft import ADAPTER, train
+from infra_core.training.adapters import ADAPTER, adapt, attach
+from infra_core.training.sft import train
 from infra_core.training.states import States
 from tests.infra_core.training.toy import ADAPTERS, SHAPE, rows
 

@@ -13,8 +13,9 @@ from infra_core.lm.batching import collate
 from infra_core.lm.load import build_scratch
 from infra_core.lm.objective import summed_loss
 from infra_core.recipe import TrainParams
+from infra_core.training.losses import LOSSES
 from infra_core.training.place import Place
-from infra_core.training.sft import LOSSES, train
+from infra_core.training.sft import train
 from infra_core.training.states import States, shares_done, steps_after
 from tests.infra_core.training.toy import ADAPTERS, PARAMS, SHAPE, rows
 
