@@ -4,20 +4,18 @@ import json
 from typing import Any
 
 from prefect import flow
-from prefect.states import Failed
 
 from flows.answers import Answers
 from flows.attribute import Learnt, collected, learn
 from flows.curate import ALONE, planned_context
 from flows.resources import Resources
-from infra_core.errors import InfraError
 from infra_core.recipe import CleanParams, Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.runtime.redaction import redact_logs
 from infra_core.store.artifact import Artifact
 from infra_core.store.tables import read_table
 from tasks._shares import workers_at_hand
-from tasks._stage import RunContext, placed
+from tasks._stage import RunContext, failed
 from tasks.ask import AGREED, LEADING, LED, AskRun
 from tasks.ask import ask as ask_stage
 from tasks.index import IndexRun, index
@@ -49,8 +47,8 @@ def ask(
             found = answered(given, ctx)
         led = read_table(ctx.store, found, LEADING, LED)
         return Answers(found, led, json.loads(ctx.store.read(found, AGREED)))
-    except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=placed(error), data=error)
+    except Exception as error:  # noqa: BLE001 - told by the state
+        return failed(error)
 
 
 def answered(given: Recipe, ctx: RunContext) -> Artifact:

@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from flows.failure import tell_how_to_resume
 from flows.resources import Resources
@@ -77,11 +76,11 @@ def _ended(run: Callable[..., Any], recipe: str, store: str, rehearse: bool, res
     for name in ("flows", "tasks", "infra_core"):
         logging.getLogger(name).setLevel(logging.INFO)
     from flows.monitor import show
-    from tasks._stage import placed
+    from tasks._stage import failed
 
     try:
         result = run(recipe, store or os.environ.get("INFRA_STORE", DEFAULT_STORE), rehearse, resources)
-    except InfraError as error:  # meant for people: a state with a message, not a traceback
-        return Failed(message=placed(error), data=error)
+    except Exception as error:  # noqa: BLE001 - told by the state
+        return failed(error)
     show(result, resources.price_per_hour)
     return result

@@ -14,6 +14,8 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import ArtifactStore
 from tasks._stage import STAGES, RunContext, flatten_inputs, outcome, placed, stage
 
+SECRET = "hf_a-secret-of-ours"
+
 
 class ToyParams(Params):
     text: str
@@ -32,6 +34,8 @@ def toy(monkeypatch):
             raise DataError("row 3 of a.jsonl has no prompt; map one")
         if params.text == "full":
             raise RuntimeError("Traceback:\n  I/O error: No space left on device (os error 28)\nAborted")
+        if params.text == "told":
+            raise RuntimeError(f"401 for {SECRET}")
         with out.open("text") as file:
             file.write(params.text.encode())
 
@@ -75,6 +79,15 @@ def test_a_full_disk_is_said_in_a_sentence_whichever_library_met_it(toy, ctx):
     assert "(I/O error: No space left on device (os error 28))" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert placed(caught.value).startswith("stage toy: a disk of this machine is full")
+
+
+def test_the_state_of_a_failed_stage_tells_no_secret_though_a_library_quotes_one(toy, ctx, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    state = toy.task.fn(ctx, params=ToyParams(text="told"))
+    assert state.is_failed()
+    assert state.message == "stage toy: 401 for <HF_TOKEN>"
+    with pytest.raises(RuntimeError):
+        outcome(state)
 
 
 def test_the_manifest_says_which_run_built_it(toy, ctx):
