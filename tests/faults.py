@@ -1,6 +1,9 @@
 """Faults of a machine that tests bring about: a disk that is full, a clock that is wrong."""
 
+import os
+import select
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,3 +51,13 @@ def another_time(leap: str | Path) -> dict[str, str]:
         "FAKETIME_CACHE_DURATION": "1",
         **told,
     }
+
+
+def sleep_in_another_time() -> None:
+    """Make `time.sleep` sleep in a process of `another_time`; no matter elsewhere.
+
+    libfaketime 0.9.10 takes the measured time that Python sleeps until for one that it had changed, and the
+    kernel refuses what comes of that.
+    """
+    if "FAKETIME_DONT_FAKE_MONOTONIC" in os.environ:
+        time.sleep = lambda seconds: select.select([], [], [], seconds) and None

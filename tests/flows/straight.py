@@ -6,10 +6,12 @@ from flows.curate import run_stages
 from infra_core.errors import InfraError
 from infra_core.recipe import Recipe
 from tasks._stage import RunContext
+from tests.faults import sleep_in_another_time
 
 
 def main(recipe: str, store: str) -> None:
     """Run a recipe and print the key of its report, or why there is none."""
+    sleep_in_another_time()
     ctx = RunContext.here(store, "cpu")
     print("begun", flush=True)  # noqa: T201 - to the test
     try:

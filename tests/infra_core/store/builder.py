@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from infra_core.store.store import ArtifactStore, WorkDir
+from tests.faults import sleep_in_another_time
 
 PARTS = ["0.bin", "1.bin", "2.bin", "3.bin"]
 
@@ -32,6 +33,7 @@ def main(root: str, log: str, lease_seconds: float, pause: float = 0.1) -> None:
                 file.write(content(name)[1000:])
             note(name)
 
+    sleep_in_another_time()
     note("ready")
     artifact = ArtifactStore(root, lease_seconds).materialize("slow", 1, None, {}, build, {})
     note(f"finished {artifact.key}")
