@@ -2,8 +2,8 @@
 
 import logging
 import time
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from flows.attribute import Found, attribute
@@ -57,6 +57,26 @@ def run(recipe: str, store: str, rehearse: bool = False, resources: Resources = 
     return outcome(ctx, given.name, final, time.monotonic() - began)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a run's plan says of batches and memory, when it is first asked; workers are sent it as it is."""
+
+    given: Recipe
+    ctx: RunContext
+    devices: int
+    to_validate: bool
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the fields of the context that are planned."""
+        return self._planned
+
+    @cached_property
+    def _planned(self) -> dict[str, Any]:
+        from flows.plan import planned_sizes  # loads models of transformers
+
+        return planned_sizes(self.given, self.ctx, self.devices, to_validate=self.to_validate)
+
+
 def planned_context(
     given: Recipe, store: str, resources: Resources, *, to_validate: bool = False
 ) -> RunContext:
@@ -75,14 +95,7 @@ def planned_context(
         )
     # What is not divided weighs on each device as if it were alone.
     devices = here.processes if here.sharding == "fsdp" else 1
-
-    @cache
-    def sizes() -> dict[str, Any]:
-        from flows.plan import planned_sizes  # loads models of transformers
-
-        return planned_sizes(given, here, devices, to_validate=to_validate)
-
-    return replace(here, sizes=sizes)
+    return replace(here, sizes=Sizes(given, here, devices, to_validate))
 
 
 def context(store: str, resources: Resources) -> RunContext:
