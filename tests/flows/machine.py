@@ -100,6 +100,12 @@ class Machine:
             for entry in self.ask("logs/filter", logs=asked, limit=200, sort="TIMESTAMP_DESC")
         ]
 
+    def says(self, run: str, words: str) -> str:
+        """Wait until a run has logged a line with these words, which may be after its end, and return it."""
+        return self.waits(
+            lambda: [line for line in self.logs(run) if words in line], f"{words!r} of {run}", 60
+        )[0]
+
     def process_of(self, run: str) -> psutil.Process:
         """Wait for the process of a run and return it."""
         return self.waits(lambda: processes_with("PREFECT__FLOW_RUN_ID").get(run), f"the process of {run}")

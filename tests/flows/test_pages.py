@@ -1,10 +1,11 @@
 """The pages of runs: what a person reads there, by the API and in a real browser; foreign text stays text."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 
@@ -12,6 +13,7 @@ from flows.monitor import show
 from flows.outcome import Outcome, StageOutcome
 from infra_core.report import build
 from infra_core.store.store import ArtifactStore
+from tasks import _progress
 from tests.browser import opened
 from tests.flows.shrunk import quick_tiny
 from tests.infra_core.report.test_page import ATTACKS, attacked
@@ -30,6 +32,33 @@ def finished_run(machine, folder):
     ended = [machine.ends(run) for run in runs]
     assert [run["state_name"] for run in ended] == ["Completed", "Completed"], machine.logs(runs[0])[:5]
     return sorted(ended, key=lambda run: run["start_time"])
+
+
+def test_two_runs_of_one_deployment_never_overlap(finished_run):
+    """They were asked for at once."""
+    first, second = finished_run
+    assert datetime.fromisoformat(first["end_time"]) <= datetime.fromisoformat(second["start_time"])
+
+
+def test_long_work_shows_how_far_it_is_as_one_artifact_of_its_task(machine, monkeypatch):
+    for patience in ("QUIET_SECONDS", "UPDATE_SECONDS"):
+        monkeypatch.setattr(_progress, patience, 0.0)
+
+    @task
+    def work():
+        with _progress.progress("parts", 4) as update:
+            for done in range(1, 5):
+                update(done)
+
+    @flow
+    def working():
+        work()
+
+    with temporary_settings({PREFECT_API_URL: machine.url}):
+        run = working(return_state=True).state_details.flow_run_id
+    [shown] = machine.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [str(run)]}})
+    assert (shown["type"], shown["data"], shown["description"]) == ("progress", 100.0, "parts")
+    assert shown["task_run_id"]
 
 
 def artifacts_of(machine, run):
@@ -103,6 +132,32 @@ def troubles(machine, seen):
     own = ("warning:", "debug:", "info:", "log:", "error: Failed to load resource: the server")
     strangers = [url for url in seen.requests if not url.startswith(served)]
     return strangers + [line for line in seen.trouble if not line.startswith(own)]
+
+
+def test_in_a_browser_a_person_finds_state_stages_numbers_and_links(machine, finished_run):
+    """On the pages of a run that reused all of it."""
+    run, page = finished_run[1]["id"], artifacts_of(machine, finished_run[1]["id"])
+    with opened(page_of(machine, "runs", "flow-run", run), viewport={"width": 1400, "height": 1000}) as seen:
+        for shown in ("shrunk: flip, random", "Completed", "curate", "flip"):
+            seen.page.get_by_text(shown).first.wait_for()
+        seen.page.get_by_text("Task Runs", exact=True).first.click()
+        for shown in ("Reused", "report"):
+            seen.page.get_by_text(shown, exact=True).first.wait_for()
+        seen.page.get_by_text("Artifacts").first.click()
+        for key in PAGES:
+            seen.page.get_by_text(f"shrunk-{key}", exact=True).first.wait_for()
+        expected = {
+            "stages": ("fit_factors", "reused", "seconds", "cost", "keep_all 0"),
+            "exam": ("tiny_math", "accuracy", "keep_all"),
+            "report": ("shrunk", "keep_all"),
+            "lineage": ("collect_queries",),
+            "store": (machine.environment["INFRA_STORE"],),
+        }
+        for key, words in expected.items():
+            seen.page.goto(page_of(machine, "artifacts", "artifact", page[key]["id"]))
+            for word in words:
+                seen.page.get_by_text(word).first.wait_for()
+        assert troubles(machine, seen) == []
 
 
 def hostile_outcome(folder):

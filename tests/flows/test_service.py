@@ -3,8 +3,11 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from copy import deepcopy
 
 import fsspec
 import httpx
@@ -201,8 +204,7 @@ def test_cancelling_a_run_ends_its_children_within_seconds(machine, folder):
     machine.waits(lambda: not alive(family), "the end of all processes", 40)
     ended = machine.ends(run)
     assert ended["state_name"] == "Cancelled"
-    told = [line for line in machine.logs(run) if "to resume: prefect flow-run retry" in line]
-    assert any("train" in line for line in told), machine.logs(run)
+    assert "train" in machine.says(run, f"to resume: prefect flow-run retry {run}")
 
 
 def test_a_run_whose_process_is_killed_is_crashed_says_how_to_resume_and_leaves_no_child(machine, folder):
@@ -210,10 +212,7 @@ def test_a_run_whose_process_is_killed_is_crashed_says_how_to_resume_and_leaves_
     os.kill(family[0].pid, signal.SIGKILL)
     machine.waits(lambda: not alive(family), "the end of all processes", 40)
     assert machine.ends(run)["state_name"] == "Crashed"
-    told = machine.waits(
-        lambda: [line for line in machine.logs(run) if "to resume" in line], "the word on how to resume", 30
-    )
-    assert f"prefect flow-run retry {run}" in told[0]
+    assert machine.says(run, f"to resume: prefect flow-run retry {run}")
 
 
 def test_a_run_whose_worker_died_with_it_is_crashed_within_two_minutes(machine, folder):
@@ -251,7 +250,39 @@ def test_what_a_person_must_mend_fails_at_once_with_stage_cause_and_the_way_on(m
         "task_runs/filter", flow_runs={"id": {"any_": [run]}}, task_runs={"name": {"any_": ["ingest corpus"]}}
     )
     assert task["run_count"] == 1
-    assert any(f"to resume: prefect flow-run retry {run}" in line for line in machine.logs(run))
+    assert machine.says(run, f"to resume: prefect flow-run retry {run}")
+
+
+@contextmanager
+def environment_of_the_pool(machine, given):
+    """Name variables in the pool, as a person does in the UI; they are gone afterwards."""
+    place = f"{machine.url}/work_pools/local"
+    known = httpx.get(place, timeout=120).json()["base_job_template"]
+    changed = deepcopy(known)
+    changed["variables"]["properties"]["env"]["default"] = given
+    httpx.patch(place, json={"base_job_template": changed}, timeout=120).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.patch(place, json={"base_job_template": known}, timeout=120).raise_for_status()
+
+
+def test_credentials_of_a_block_are_used_and_stand_on_no_page(machine, folder, seaweed):
+    """Those of somebody who may only look, where the worker's own may write: so the run is refused."""
+    secret = seaweed.reader["AWS_SECRET_ACCESS_KEY"]
+    saved = f"from prefect.blocks.system import Secret; Secret(value={secret!r}).save('store-secret')"
+    subprocess.run([sys.executable, "-c", saved], env=machine.environment, check=True)
+    given = {
+        "AWS_ACCESS_KEY_ID": seaweed.reader["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.store-secret }}",
+    }
+    with environment_of_the_pool(machine, given):
+        run = machine.start("curate/tiny", recipe=str(quick_tiny(folder / "reader")), store=seaweed.url())
+        ended = machine.ends(run)
+        told = [ended, machine.logs(run), machine.ask("deployments/filter"), machine.ask("work_pools/filter")]
+    assert ended["state_name"] == "Failed"
+    assert "permission denied" in ended["state"]["message"], machine.logs(run)[:5]
+    assert secret not in str(told)
 
 
 def test_a_stage_that_takes_too_long_is_ended_and_not_tried_again(machine, folder):
