@@ -22,7 +22,9 @@ SHOWN = (
 )  # what a figure is about
 DIGITS = 4
 PLAIN = re.compile(r"[\w .,:/+-]*")
-"""What Markdown leaves as it is."""
+"""What Markdown leaves as it is, but where it begins a line."""
+LISTED = re.compile(r"^(\d*)([-+.)=~])")
+"""What begins a list, a line or a heading there."""
 
 ATTRIBUTES = {
     "strata": (
@@ -69,9 +71,12 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
         if not rows:  # a run of another flow, whose page has other tables
             continue
         create_table_artifact(
-            table=[_as_text(row) for row in rows],
+            table=[
+                {name: as_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+                for row in rows
+            ],
             key=artifact_key(result.name, key),
-            description=f"{told} More in {result.report.uri}",
+            description=f"{told} More in {_for_ui(escape(result.report.uri))}",
         )
     pages = {
         "report": (store.read(result.report, "report.md").decode(), "The report."),
@@ -141,7 +146,7 @@ def stages(result: Outcome, price_per_hour: float | None) -> list[Row]:
     """Return a line an artifact, inputs before what is made of them, and last the sums of the run."""
     lines = [
         (entry.stage, entry.label, "built" if entry.built else "reused", entry.seconds, entry.uri)
-        for entry in reversed(result.stages)
+        for entry in result.stages
     ]
     built = sum(entry.seconds for entry in result.stages if entry.built)
     lines += [
@@ -175,12 +180,16 @@ def lineage(store: ArtifactStore, report: Artifact) -> str:
     return "\n".join(lines)
 
 
-def _as_text(row: Row) -> Row:
-    """Return a row whose texts show as they are: the UI takes cells for Markdown."""
-    return {
-        name: _for_ui(escape(cell)) if isinstance(cell, str) and not PLAIN.fullmatch(cell) else cell
-        for name, cell in row.items()
-    }
+def as_cell(text: str) -> str:
+    r"""Return what shows as a text in a table of the UI, which takes cells for Markdown.
+
+    Examples
+    --------
+    >>> [as_cell(text) for text in ("fit_factors", "-", "3. b", "a*b")]
+    ['fit_factors', '\\-', '3\\. b', 'a\\*b']
+    """
+    kept = text if PLAIN.fullmatch(text) else _for_ui(escape(text))
+    return LISTED.sub(r"\1\\\2", kept)
 
 
 def _for_ui(markdown: str) -> str:

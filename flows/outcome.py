@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
@@ -22,7 +23,7 @@ class StageOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run of the recipe `name`."""
+    """A finished run of the recipe `name`; of its stages inputs come before what is made of them."""
 
     name: str
     report: Artifact
@@ -51,15 +52,22 @@ class Outcome:
 
 def outcome(ctx: RunContext, name: str, report: Artifact, seconds: float) -> Outcome:
     """Walk the lineage of a report; a manifest that another run signed was reused."""
-    stages, labels = [], _labels(ctx.store, report)
-    for _, artifact in ancestors(ctx.store, report):
-        if isinstance(artifact, str):  # an ancestor that was removed since
-            continue
-        manifest = ctx.store.manifest(artifact)
-        built = manifest.provenance.get("run") == ctx.run_id
-        stages.append(
-            StageOutcome(artifact.stage, artifact.uri, built, manifest.seconds, labels.get(artifact.key, ""))
+    labels = _labels(ctx.store, report)
+    # But for ancestors that were removed since.
+    there = {found.key: found for _, found in ancestors(ctx.store, report) if isinstance(found, Artifact)}
+    manifests = {key: ctx.store.manifest(artifact) for key, artifact in there.items()}
+    inputs_first = TopologicalSorter({key: manifest.inputs.values() for key, manifest in manifests.items()})
+    stages = [
+        StageOutcome(
+            there[key].stage,
+            there[key].uri,
+            manifests[key].provenance.get("run") == ctx.run_id,
+            manifests[key].seconds,
+            labels.get(key, ""),
         )
+        for key in inputs_first.static_order()
+        if key in there
+    ]
     return Outcome(name, report, tuple(stages), seconds)
 
 

@@ -132,6 +132,15 @@ def test_a_second_run_builds_nothing(finished):
     assert outcome(again, "shrunk", report, 0.0).built == 0
 
 
+def test_of_the_stages_that_a_run_tells_inputs_come_first(finished):
+    store, told = finished.ctx.store, set()
+    for entry in outcome(finished.ctx, "shrunk", finished.report, 0.0).stages:
+        artifact = store.at(entry.uri.removeprefix(f"{store.root}/"))
+        assert set(store.manifest(artifact).inputs.values()) <= told
+        told.add(artifact.key)
+    assert finished.report.key in told
+
+
 @pytest.mark.slow
 def test_a_run_that_reuses_everything_loads_nothing_that_only_building_needs(finished):
     """Models of transformers and what trains them take seconds to load, and so does a plan."""

@@ -12,7 +12,7 @@ from prefect.utilities.templating import find_placeholders
 
 from flows.__main__ import RECIPES
 from flows.failure import resume_command
-from flows.monitor import ATTRIBUTES, artifact_key, of, stages
+from flows.monitor import ATTRIBUTES, artifact_key, as_cell, of, stages
 from flows.outcome import Outcome, StageOutcome
 from flows.resources import Resources, asked
 from infra_core.errors import RequestError
@@ -118,6 +118,12 @@ def test_tables_of_attributes_are_the_figures_of_their_metrics():
     assert [row["metric"] for row in rows] == ["token influence", "token influence beyond place"]
     assert rows[0]["token_class"] == "operator"
     assert "metric" not in of(figures, "accuracy")[0]
+
+
+def test_cells_that_would_begin_a_list_show_as_they_are():
+    """The UI takes them for Markdown: a word of code may be a sign alone."""
+    shown = {"-": r"\-", "+ 1": r"\+ 1", "2. b": r"2\. b", "file:///a-b": "file:///a-b", "a*b": r"a\*b"}
+    assert {text: as_cell(text) for text in shown} == shown
 
 
 @pytest.mark.parametrize("name", ["tiny", "Qwen7B_prune", "a b/c"])
