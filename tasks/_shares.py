@@ -32,6 +32,9 @@ Work = Callable[..., None]
 _LOST = {"BrokenProcessPool", "KilledWorker", "CrashedRun", "WorkerCrashedError", "CommClosedError"}
 """By name, as their libraries may not be there."""
 
+_RAY = {"RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""What Ray is told before it is loaded: keep lines that differ in a number, and tell nobody of the run."""
+
 _crews: dict[tuple[str, int], tuple[ExitStack, TaskRunner[Any]]] = {}
 
 
@@ -167,6 +170,8 @@ def _runner(ctx: RunContext) -> TaskRunner[Any]:
     RequestError
         If its library is not installed.
     """
+    for name, value in _RAY.items():
+        os.environ.setdefault(name, value)
     try:
         match ctx.cluster.partition("://"):
             case "processes", _, _:
