@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
@@ -33,6 +34,7 @@ from infra_core.store.lineage import ancestors
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import read_table, read_tables
 from tasks._asked import QUERIES
+from tasks._at_once import CORES
 from tasks._attributes import (
     Corpus,
     cells_of,
@@ -97,10 +99,29 @@ def report(
     corpus = Corpus.of(rows, refused(screened, "corpus"), rated, found, seeds)
     rules = _by_rule(params.recipe, found)
     influence = influence_of(ctx, Scored(scores), corpus)
-    tokens = read_tokens(ctx, {rule: Scored(each) for rule, each in rules.items()}, corpus)
+    # polars and numpy compute outside of Python's lock.
+    with ThreadPoolExecutor(CORES) as workers:
+        shown = workers.submit(
+            read_traces,
+            ctx,
+            params.recipe,
+            corpus=found["corpus"],
+            checkpoint=found["checkpoint"],
+            rules=rules,
+            behaved=found["behaviours"],
+            scored=influence.join(_shapes(rated), on="example_id", how="inner"),
+        )
+        by_token = workers.submit(
+            read_tokens, ctx, {rule: Scored(each) for rule, each in rules.items()}, corpus
+        )
+        by_step = workers.submit(read_steps, ctx, Scored(scores), corpus)
+        by_stratum = workers.submit(
+            strata, influence, rated, _perplexities(ctx, found), corpus.problems, seed=seeds["strata"]
+        )
+        by_cell = workers.submit(cells_of, influence, corpus)
+    tokens = by_token.result()
     own_tokens, *other_tokens = tokens.classes.values()
-    own = {BAND: cells_of(influence, corpus), BEHAVIOUR: read_steps(ctx, Scored(scores), corpus)}
-    own[CLASS] = own_tokens
+    own = {BAND: by_cell.result(), BEHAVIOUR: by_step.result(), CLASS: own_tokens}
     inputs = ReportInputs(
         recipe=params.recipe,
         answers=_by_arm(ctx, exams, "answers-*.parquet", ANSWERS),
@@ -113,7 +134,7 @@ def report(
         directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
         agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
         cells=own[BAND],
-        strata=strata(influence, rated, _perplexities(ctx, found), corpus.problems, seed=seeds["strata"]),
+        strata=by_stratum.result(),
         steps=own[BEHAVIOUR],
         tokens=own_tokens,
         other_tokens=other_tokens[0] if other_tokens else own_tokens.clear(),
@@ -132,16 +153,7 @@ def report(
     charts = draw(numbers)
     rests_on = [run for runs in exams.values() for run in runs] + [scores]
     stages = _stages(ctx, rests_on)
-    traces = read_traces(
-        ctx,
-        params.recipe,
-        corpus=found["corpus"],
-        checkpoint=found["checkpoint"],
-        rules=rules,
-        behaved=found["behaviours"],
-        scored=influence.join(_shapes(rated), on="example_id", how="inner"),
-    )
-    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages, traces)
+    page = write_page(markdown, numbers, charts | {"seconds": draw_stages(stages)}, stages, shown.result())
     texts = {
         "report.md": markdown,
         "numbers.json": json.dumps(numbers, indent=2, sort_keys=True, ensure_ascii=False),

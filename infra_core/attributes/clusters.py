@@ -33,6 +33,16 @@ def problem_of(examples: pl.DataFrame, problems: pl.DataFrame | None) -> pl.Data
     )
 
 
+def in_order(found: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Sort by columns; what is text comes out as categories, since numbers are compared far faster."""
+    for name in reversed(columns):  # one at a time: several are compared as bytes that are made of them
+        if not found[name].dtype.is_numeric():
+            known = found[name].unique().cast(pl.String()).sort()
+            found = found.with_columns(pl.col(name).cast(pl.Enum(known)))
+        found = found.sort(name, maintain_order=True)
+    return found
+
+
 def resampled(
     sums: Float[np.ndarray, "problems columns"], random: np.random.Generator, resamples: int
 ) -> Float[np.ndarray, "draws columns"]:

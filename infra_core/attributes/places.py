@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from infra_core.attributes.clusters import UNKNOWN, Interval, interval, resampled
+from infra_core.attributes.clusters import UNKNOWN, Interval, in_order, interval, resampled
 from infra_core.seeds import generator
 
 PLACES = 5
@@ -74,14 +74,15 @@ def means_by(
     frames = [frame for frame in parts if frame.height]
     if not frames:
         return pl.DataFrame(schema=schema)
-    sums = pl.concat(frames).group_by(columns).agg(pl.col("influence", "tokens", count).sum()).sort(columns)
+    sums = pl.concat(frames).group_by(columns).agg(pl.col("influence", "tokens", count).sum())
     rows = []
-    for (group, domain), here in sums.group_by("group", "domain", maintain_order=True):
+    for group, domain in sums.select(columns[:2]).unique().cast(pl.String()).sort(columns[:2]).iter_rows():
+        here = in_order(sums.filter(group=group, domain=domain), *columns[2:])
         labelled = list(here.group_by(label, maintain_order=True))
         table = _by_place(here, "all")
         for (value,), own in labelled:
             table = table.join(_by_place(own, f"{value}"), on="problem", how="left", maintain_order="left")
-        draw = generator(seed, name, str(group), str(domain))
+        draw = generator(seed, name, group, domain)
         drawn = resampled(table.drop("problem").fill_null(0.0).to_numpy(), draw, resamples)
         everything, *by_label = np.split(drawn, 1 + len(labelled), axis=1)
         for ((value,), own), sums_of in zip(labelled, by_label, strict=True):

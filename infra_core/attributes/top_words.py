@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import polars as pl
 from scipy.special import ndtri
 
-from infra_core.attributes.clusters import LEVEL
+from infra_core.attributes.clusters import LEVEL, in_order
 
 TOP_WORDS = {
     "group": pl.String(),  # of queries
@@ -23,8 +23,8 @@ MOST = 8
 """Words of a domain and query group that are shown at either end."""
 
 _ENDS = ["group", "domain"]
-_CELL = [*_ENDS, "token_class"]
-_NAMES = [*_CELL, "word", "problem"]
+_OWN = ["token_class", "word", "problem"]
+_NAMES = [*_ENDS, *_OWN]
 
 
 def word_sums(found: pl.DataFrame) -> pl.DataFrame:
@@ -64,23 +64,21 @@ def top_words(parts: Iterable[pl.DataFrame], *, most: int = MOST) -> pl.DataFram
     if not frames:
         return pl.DataFrame(schema=TOP_WORDS)
     sums = pl.concat(frames)
+    found = []
     # One after the other, since sums of all words of all problems are held but once.
-    found = [
-        _ends(_shrunk(_seen(sums.filter(group=group, domain=domain))), most)
-        for group, domain in sums.select(_ENDS).unique().sort(_ENDS).iter_rows()
-    ]
+    for ends in sums.select(_ENDS).unique().cast(pl.String()).sort(_ENDS).iter_rows(named=True):
+        ranked = _shrunk(_seen(sums.filter(**ends)))
+        found.append(_ends(ranked.with_columns(**{name: pl.lit(end) for name, end in ends.items()}), most))
     return pl.concat(found)
 
 
 def _seen(sums: pl.DataFrame) -> pl.DataFrame:
-    """Return the words that several problems have, with the mean and the squares of these."""
+    """Return the words of a domain that several problems have, with the mean and the squares of these."""
     value = pl.col("influence") / pl.col("tokens")
+    by_problem = sums.group_by(_OWN).agg(pl.col("influence", "tokens", "n_words").sum())
     return (
-        sums
-        .group_by(_NAMES)
-        .agg(pl.col("influence", "tokens", "n_words").sum())
-        .sort(_NAMES)
-        .group_by(*_CELL, "word", maintain_order=True)
+        in_order(by_problem, *_OWN)
+        .group_by("token_class", "word", maintain_order=True)
         .agg(
             pl.col("n_words").sum(),
             n_problems=pl.len().cast(pl.Int64),
@@ -88,8 +86,7 @@ def _seen(sums: pl.DataFrame) -> pl.DataFrame:
             squares=((value - value.mean()) ** 2).sum(),
         )
         .filter(pl.col("n_problems") > 1)
-        .with_columns(pl.col(*_CELL, "word").cast(pl.String))
-        .sort(*_CELL, "word")
+        .with_columns(pl.col("token_class", "word").cast(pl.String))
     )
 
 
@@ -106,11 +103,11 @@ def _shrunk(seen: pl.DataFrame) -> pl.DataFrame:
     k, mean, centre, noise, weight = map(pl.col, ("n_problems", "mean", "centre", "noise", "weight"))
     others = pl.len() - 1
     known = seen.with_columns(
-        centre=((mean * k).sum() / k.sum()).over(_CELL),
-        noise=(pl.col("squares").sum() / (k - 1).sum()).over(_CELL),
-        witnesses=((k.sum() - (k**2).sum() / k.sum()) / others).over(_CELL),
-        others=others.over(_CELL),
-    ).with_columns(between=((k * (mean - centre) ** 2).sum() / others).over(_CELL))
+        centre=((mean * k).sum() / k.sum()).over("token_class"),
+        noise=(pl.col("squares").sum() / (k - 1).sum()).over("token_class"),
+        witnesses=((k.sum() - (k**2).sum() / k.sum()) / others).over("token_class"),
+        others=others.over("token_class"),
+    ).with_columns(between=((k * (mean - centre) ** 2).sum() / others).over("token_class"))
     spread = ((pl.col("between") - noise) / pl.col("witnesses")).clip(0)
     alone = pl.col("others") == 0  # a word without others of its class has nothing to be drawn to
     reach = ndtri((1 + LEVEL) / 2) * (weight * noise / k).sqrt()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -149,17 +150,13 @@ def token_spans(
     >>> token_spans([(0, 4, "text"), (4, 6, "code")], [(0, 2), (2, 5), (5, 6)])
     [(0, 2, 'text'), (2, 3, 'code')]
     """
-    starts: list[tuple[int, str]] = []
-    current, at = -1, 0
-    for token, (first, _) in enumerate(offsets):
-        # Never backwards: the bytes of one character share an offset, and some tokens are empty.
-        while at + 1 < len(characters) and characters[at][1] <= first:
-            at += 1
-        if at != current:
-            starts.append((token, characters[at][2]))
-            current = at
-    edges = [*(start for start, _ in starts), len(offsets)]
-    return [(*edge, kind) for edge, (_, kind) in zip(pairwise(edges), starts, strict=True)]
+    # Never backwards: the bytes of one character share an offset, and some tokens are empty.
+    firsts = np.maximum.accumulate([first for first, _ in offsets] or [0])
+    within = np.searchsorted([stop for _, stop, _ in characters[:-1]], firsts[: len(offsets)], side="right")
+    begins = np.flatnonzero(np.diff(within, prepend=-1))
+    kinds = [characters[span][2] for span in within[begins]]
+    edges = [*begins.tolist(), len(offsets)]
+    return [(*edge, kind) for edge, kind in zip(pairwise(edges), kinds, strict=True)]
 
 
 def _prompt_ids(prompts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
