@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.errors import RequestError
@@ -76,6 +76,7 @@ def test_a_recipe_has_one_seed(tiny, tmp_path, section):
         load(tmp_path, tiny)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 2**31))
 def test_the_recipes_seed_reaches_every_section(one, other):
     recipe = yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())
