@@ -19,6 +19,7 @@ from infra_core.store.artifact import Artifact
 from tasks._shares import workers_at_hand
 from tasks._stage import RunContext
 from tasks.evaluate import ExamRun, evaluate
+from tasks.mix import first_alike
 from tasks.report import ReportRun, report
 from tasks.train import train
 
@@ -135,13 +136,17 @@ def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
 
 
 def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dict[str, Runs]:
-    """Train every arm once a seed; the base they start from stands beside them, untrained."""
-    arms = {"base": {"0": found.base}, "keep_all": {}}
+    """Train every arm once a seed; the base they start from stands beside them, untrained.
+
+    Arms of the same rows, such as a flip that measured nothing to flip, share the runs of the first of them.
+    """
+    first = first_alike(ctx, mixtures)
+    arms: dict[str, Runs] = {"base": {"0": found.base}, "keep_all": {}}
     if found.taught == found.keep_all:  # scores may be those of a model from before
         arms["keep_all"]["0"] = found.checkpoint
     wanted = {
         f"{arm} {seed}": (arm, seed)
-        for arm in mixtures
+        for arm in dict.fromkeys(first.values())
         for seed in range(len(arms.setdefault(arm, {})), given.train.seeds)
     }
     trained = train.map(
@@ -157,7 +162,7 @@ def retrain(given: Recipe, ctx: RunContext, found: Found, mixtures: Runs) -> dic
     )
     for label, (arm, seed) in wanted.items():
         arms[arm][str(seed)] = trained[label]
-    return arms
+    return {"base": arms["base"], **{arm: arms[alike] for arm, alike in first.items()}}
 
 
 def kept(given: Recipe, arm: str, seed: int) -> tuple[float, ...] | None:

@@ -55,6 +55,12 @@ def mix(  # noqa: PLR0913 - inputs of a stage
             file.write(known.directions.write_json().encode())
 
 
+def first_alike(ctx: RunContext, mixtures: Mapping[str, Artifact]) -> dict[str, str]:
+    """Return, of each arm, the first one whose mixture is the same to the byte: itself, where none is."""
+    digests = {arm: ctx.store.manifest(made).parts[MIXED]["sha256"] for arm, made in mixtures.items()}
+    return {arm: next(name for name in digests if digests[name] == digests[arm]) for arm in digests}
+
+
 def _placed_parts(
     ctx: RunContext, pools: Mapping[str, Artifact | None], coming: pl.DataFrame
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from infra_core.attributes.places import clear_sign
 from infra_core.report.figures import EVERYWHERE, Figures
-from infra_core.report.inputs import ReportInputs
+from infra_core.report.inputs import BASELINE, ReportInputs
 from infra_core.report.markdown import code
 from infra_core.report.tokens import turned_by_rule
 
@@ -21,6 +21,7 @@ def cautions(inputs: ReportInputs, comparisons: Sequence[Mapping[str, Any]], fig
         *_variations(inputs),
         *_rivals(inputs, comparisons),
         *_unlike_controls(inputs),
+        *_same_rows(inputs),
     ]
     if inputs.recipe.train.seeds == 1:
         found.append("One training seed an arm: the luck of training is in no interval.")
@@ -90,3 +91,13 @@ def _unlike_controls(inputs: ReportInputs) -> Iterator[str]:
     for arm in inputs.changed:
         if inputs.recipe.copied_by(arm) is None and not inputs.controls(arm):
             yield f"{code(arm)} has no control of its size: what it does may be what any change does."
+
+
+def _same_rows(inputs: ReportInputs) -> Iterator[str]:
+    """Say which arms teach what another one teaches, and so are no experiment."""
+    arms = [BASELINE, *inputs.changed]
+    for place, arm in enumerate(arms):
+        for other in arms[:place]:
+            if inputs.mixtures[other].equals(inputs.mixtures[arm]):
+                yield f"{code(arm)} teaches the rows of {code(other)} and no others: they share their runs."
+                break

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from flows.attribute import attribute
+from flows.curate import retrain
 from flows.evidence import gather_evidence, mix_arm
 from infra_core.corpus.schema import CORPUS, LEFT, LIKELIHOODS, MIXTURE, NEARNESS, SCORES
 from infra_core.recipe import Recipe
@@ -27,6 +28,7 @@ ARMS = {
     "identity": {"kind": "identity", "like": "prune"},
     "unworked": {"kind": "ablate", "behaviours": ["computation"], "action": "mask"},
     "as_much_else": {"kind": "random", "like": "unworked"},
+    "unverified": {"kind": "ablate", "behaviours": ["verification"], "action": "mask"},
     "unsigned": {"kind": "ablate", "token_classes": ["operator"], "action": "mask"},
     "as_many_words": {"kind": "random", "like": "unsigned"},
 }
@@ -91,3 +93,13 @@ def test_training_scores_what_the_mixture_says_is_scored(finished, run, arm):
     if arm != "weigh":
         assert mixture["scored_tokens"].sum() < untouched["scored_tokens"].sum()
         assert (mixture["origin"] == "edited").any()
+
+
+def test_arms_of_the_same_rows_are_trained_once(finished, run):
+    """No step of the tiny world verifies, so that nothing is masked: it is the corpus, and its runs are."""
+    given, found, _, mixtures = run
+    asked = {"keep_all": found.keep_all, "prune": mixtures["prune"], "unverified": mixtures["unverified"]}
+    arms = retrain(given, finished.ctx, found, asked)
+    assert list(arms) == ["base", *asked]
+    assert arms["unverified"] == arms["keep_all"]
+    assert set(arms["prune"].values()).isdisjoint(arms["keep_all"].values())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.errors import RequestError
@@ -76,6 +76,7 @@ def test_a_recipe_has_one_seed(tiny, tmp_path, section):
         load(tmp_path, tiny)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 2**31))
 def test_the_recipes_seed_reaches_every_section(one, other):
     recipe = yaml.safe_load((RECIPES[0].parent / "tiny.yaml").read_text())
@@ -233,23 +234,23 @@ MEASURED = {**FLIP, "directions": "measured"}
 @pytest.mark.parametrize(
     ("arms", "wanted"),
     [
-        ({"m": FLIP}, set()),
-        ({"m": FLIP, "c": {"kind": "random"}}, set()),
-        ({"m": MEASURED}, {"scores"}),
-        ({"m": PRUNE}, {"scores"}),
-        ({"m": SELECT}, {"scores", "reserve_scores"}),
-        ({"m": SELECT, "c": {"kind": "identity"}}, {"identity", "reserve_identity"}),
-        ({"m": FLIP, "c": {"kind": "perplexity", "keep": "mid"}}, {"perplexity", "reserve_perplexity"}),
-        ({"m": PRUNE, "c": {"kind": "perplexity", "keep": "top"}}, {"scores", "perplexity"}),
-        ({"m": FLIP, "c": {"kind": "rds"}}, {"nearness", "reserve_nearness", "queries"}),
-        ({"m": {"kind": "weigh", "by": "directions", "strength": 1.0}}, set()),
-        ({"m": {"kind": "spans", "action": "drop", "fraction": 0.1}}, {"scores", "tokenizer"}),
+        ({"m": FLIP}, ""),
+        ({"m": FLIP, "c": {"kind": "random"}}, ""),
+        ({"m": MEASURED}, "scores"),
+        ({"m": PRUNE}, "scores"),
+        ({"m": SELECT}, "scores reserve_scores"),
+        ({"m": SELECT, "c": {"kind": "identity"}}, "identity reserve_identity"),
+        ({"m": FLIP, "c": {"kind": "perplexity", "keep": "mid"}}, "perplexity reserve_perplexity"),
+        ({"m": PRUNE, "c": {"kind": "perplexity", "keep": "top"}}, "scores perplexity"),
+        ({"m": FLIP, "c": {"kind": "rds"}}, "nearness reserve_nearness queries"),
+        ({"m": {"kind": "weigh", "by": "directions", "strength": 1.0}}, ""),
+        ({"m": {"kind": "spans", "action": "drop", "fraction": 0.1}}, "scores tokenizer"),
     ],
     ids=str,
 )
 def test_an_arm_asks_for_what_it_decides_by_and_nothing_else(tiny, tmp_path, arms, wanted):
     """The last arm of each recipe: what it does not ask for is not built."""
-    assert mixed(tiny, tmp_path, **arms).mixing(list(arms)[-1]).evidence == wanted
+    assert mixed(tiny, tmp_path, **arms).mixing(list(arms)[-1]).evidence == set(wanted.split())
 
 
 def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tmp_path):

@@ -63,3 +63,11 @@ def test_a_mixture_that_has_no_control_is_said():
 def test_scores_by_an_earlier_model_are_said_with_what_changed_since():
     told = said(replace(inputs(), drift=Drift(before=200, now=203, new=3, gone=0, ratio=2.0)))
     assert "an earlier run: 3 rows came since, 0 went, which moves the curvature by 1.5 %" in told
+
+
+def test_an_arm_of_the_rows_of_another_is_no_experiment_and_said_so():
+    given = inputs()
+    alike = {**given.mixtures, "flip": given.mixtures["keep_all"]}
+    told = said(replace(given, mixtures=alike))
+    assert "`flip` teaches the rows of `keep_all` and no others" in told
+    assert "teaches the rows" not in said(given)

@@ -290,9 +290,9 @@ def test_outcomes_keep_their_order_across_sandboxes_and_threads():
 def test_threads_exit_functions_and_sets_behave_as_in_a_plain_interpreter():
     """Output of a thread nobody joined and of atexit arrives; hashing is the same on every run."""
     source = (
-        "import atexit, threading, time\natexit.register(lambda: print('last'))\n"
-        "threading.Thread(target=lambda: (time.sleep(0.05), print('thread'))).start()\n"
-        "print({'a', 'b', 'c', 'd'})"
+        "import atexit, threading\natexit.register(lambda: print('last'))\nended = threading.Event()\n"
+        "threading.Thread(target=lambda: (ended.wait(), print('thread'))).start()\n"
+        "print({'a', 'b', 'c', 'd'})\nended.set()"
     )
     first, second = run_programs([Program(source)], TIGHT) + run_programs([Program(source)], TIGHT)
     assert first.stdout.split("\n")[1:3] == ["thread", "last"]
