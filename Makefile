@@ -10,8 +10,9 @@ BIN := .venv/bin
 curate: .venv/ready
 	$(BIN)/infra curate $(RECIPE) --store $(STORE)
 
+# Files side by side, each on one thread: together faster than one after the other on many.
 test: check
-	$(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 test-slow: .venv/peers
 	$(BIN)/pytest -m "slow and not gpu"
