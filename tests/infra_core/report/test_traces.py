@@ -29,6 +29,13 @@ RESPONSES = (
     "e\u0301 and 漢字",
 )
 
+BEHAVIOURS = (
+    ["plan", "backtracking", "final_answer"],
+    ["fence", "assignment", "fence", "final_answer"],
+    ["final_answer"],
+)
+"""What their spans do."""
+
 
 def scored(sizes, seed=0):
     """Influence of made-up examples on two groups, and their lengths."""
@@ -155,9 +162,11 @@ def test_scores_of_another_division_are_refused():
         pack([part(RESPONSES)], TOKENIZER, None, of=3)
 
 
-def page_of(responses, folder, prompts=None):
+def page_of(responses, folder, prompts=None, behaviours=None):
     """A report with a viewer of these responses, on disk."""
     rows, scores = part(responses)
+    if behaviours:
+        rows = rows.with_columns(behaviours=pl.Series(behaviours))
     if prompts:
         rows = rows.with_columns(prompt=pl.Series(prompts))
     both = {"position": scores["position"], "loss_term": part(responses, seed=1)[1]["position"]}
@@ -171,8 +180,8 @@ def page_of(responses, folder, prompts=None):
 
 @pytest.mark.slow
 def test_the_viewer_switches_sorts_and_searches_by_keyboard(tmp_path):
-    """What is shown is the text, coloured; every switch changes the colours."""
-    with opened(page_of(RESPONSES, tmp_path)) as seen:
+    """What is shown is the text, coloured, with what each span does; every switch changes the colours."""
+    with opened(page_of(RESPONSES, tmp_path, behaviours=BEHAVIOURS)) as seen:
         page = seen.page
 
         def colours():
@@ -180,9 +189,22 @@ def test_the_viewer_switches_sorts_and_searches_by_keyboard(tmp_path):
             return page.eval_on_selector_all(".token", look)
 
         page.wait_for_selector(".token")
+        scores = part(RESPONSES)[1]["position"].filter(group=GROUPS[0])
+        longest = sorted(range(len(RESPONSES)), key=lambda n: -len(RESPONSES[n].encode()))
+        helpful = [int(name[1:]) for name in scores.sort("influence", descending=True)["example_id"]]
+        for name, order in (("longest", longest), ("harmful", helpful[::-1]), ("helpful", helpful)):
+            page.select_option("#trace-sort", name)
+            page.wait_for_selector(f"#trace-text .trace-about:has-text('e{order[0]} ·')")
+            in_list = page.eval_on_selector_all(
+                ".trace-row .trace-about", "rows => rows.map(r => r.textContent)"
+            )
+            sizes = [int(about.rsplit("· ", 1)[1].split()[0]) for about in in_list]
+            assert sizes == [len(RESPONSES[n].encode()) + 1 for n in order], name
         shown = page.text_content("#trace-text .trace-about").split(" ·")[0]
         own = ".trace-line:not(.prompt):not(.end) .trace-content"
         text = "".join(page.eval_on_selector_all(own, "lines => lines.map(line => line.textContent)"))
+        margin = page.eval_on_selector_all(".trace-label", "labels => labels.map(label => label.textContent)")
+        assert margin[1:-1] == [label.replace("_", " ") for label in BEHAVIOURS[int(shown[1:])]]
         assert text == RESPONSES[int(shown[1:])]
         page.focus("#trace-list")
         known = [colours()]
