@@ -17,14 +17,13 @@ from typing import Any
 import torch
 from prefect import task
 from prefect.context import FlowRunContext
-from prefect.states import Failed
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
-from infra_core.errors import InfraError, RequestError, UnreachableError
+from infra_core.errors import RequestError, UnreachableError
 from infra_core.runtime import WorkerLost
 from infra_core.store.fence import Handed
 from infra_core.store.workdir import WorkDir, taken_over
-from tasks._stage import PATIENT, RunContext, placed, placing_errors, run_here
+from tasks._stage import PATIENT, RunContext, failed, placing_errors, run_here
 
 Work = Callable[..., None]
 """A module's function ``work(ctx, out, units, given)`` that writes the parts of its units."""
@@ -68,8 +67,8 @@ def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], g
             )
             for number, share in enumerate(shares)
         ]
-        failed = [error for future in futures if (error := _take_back(out, future)) is not None]
-        for error in sorted(failed, key=_is_passing):
+        met = [error for future in futures if (error := _take_back(out, future)) is not None]
+        for error in sorted(met, key=_is_passing):
             raise error
 
 
@@ -109,13 +108,7 @@ def workers_at_hand() -> Iterator[None]:
 
 @task(name="share", **PATIENT)
 def _share(ctx: RunContext, handed: Handed, work: Work, units: list[Any], given: Any) -> Any:
-    """Do some units of a stage, in a worker.
-
-    Raises
-    ------
-    UnreachableError
-        To be tried again.
-    """
+    """Do some units of a stage, in a worker."""
     _end_with_parent()
     if ctx.device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // ctx.workers))
@@ -124,10 +117,8 @@ def _share(ctx: RunContext, handed: Handed, work: Work, units: list[Any], given:
         with taken_over(handed) as out, placing_errors(out, handed.stage):
             work(replace(ctx, workers=1), out, units, given)
             return out.written()
-    except UnreachableError:
-        raise
-    except InfraError as error:
-        return Failed(message=placed(error), data=error)
+    except Exception as error:  # noqa: BLE001 - told by the state, and tried again if that may help
+        return failed(error)
 
 
 @contextmanager
