@@ -57,8 +57,11 @@ def mix(  # noqa: PLR0913 - inputs of a stage
 
 def first_alike(ctx: RunContext, mixtures: Mapping[str, Artifact]) -> dict[str, str]:
     """Return, of each arm, the first one whose mixture is the same to the byte: itself, where none is."""
-    digests = {arm: ctx.store.manifest(made).parts[MIXED]["sha256"] for arm, made in mixtures.items()}
-    return {arm: next(name for name in digests if digests[name] == digests[arm]) for arm in digests}
+    first: dict[str, str] = {}
+    return {
+        arm: first.setdefault(ctx.store.manifest(made).parts[MIXED]["sha256"], arm)
+        for arm, made in mixtures.items()
+    }
 
 
 def _placed_parts(

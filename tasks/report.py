@@ -49,7 +49,7 @@ from tasks._scored import Scored
 from tasks._stage import RunContext, stage
 from tasks._traces import read_traces
 from tasks.drift import read_drift
-from tasks.mix import LEFT_ROWS, MEASURED, MIXED
+from tasks.mix import LEFT_ROWS, MEASURED, MIXED, first_alike
 from tasks.rate_difficulty import AGREED
 
 Arms = Mapping[str, Mapping[str, Artifact]]
@@ -131,6 +131,7 @@ def report(
             for arm, made in mixtures.items()
         },
         left={arm: read_table(ctx.store, made, LEFT_ROWS, LEFT) for arm, made in mixtures.items()},
+        first_alike=first_alike(ctx, mixtures),
         directions=_written(ctx, mixtures, MEASURED, DIRECTIONS),
         agreement=_written(ctx, {"": found["ratings"]}, AGREED, AGREEMENT).get("", NO_AGREEMENT),
         cells=own[BAND],

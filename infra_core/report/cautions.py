@@ -7,7 +7,7 @@ import polars as pl
 
 from infra_core.attributes.places import clear_sign
 from infra_core.report.figures import EVERYWHERE, Figures
-from infra_core.report.inputs import BASELINE, ReportInputs
+from infra_core.report.inputs import ReportInputs
 from infra_core.report.markdown import code
 from infra_core.report.tokens import turned_by_rule
 
@@ -95,9 +95,6 @@ def _unlike_controls(inputs: ReportInputs) -> Iterator[str]:
 
 def _same_rows(inputs: ReportInputs) -> Iterator[str]:
     """Say which arms teach what another one teaches, and so are no experiment."""
-    arms = [BASELINE, *inputs.changed]
-    for place, arm in enumerate(arms):
-        for other in arms[:place]:
-            if inputs.mixtures[other].equals(inputs.mixtures[arm]):
-                yield f"{code(arm)} teaches the rows of {code(other)} and no others: they share their runs."
-                break
+    for arm, other in inputs.first_alike.items():
+        if arm != other:
+            yield f"{code(arm)} teaches the rows of {code(other)} and no others: they share their runs."

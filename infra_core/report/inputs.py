@@ -45,6 +45,8 @@ class ReportInputs:
         Schema DROPPED, of corpus, reserve and benchmarks.
     left
         Schema LEFT, by arm: rows of the corpus that are not in its mixture.
+    first_alike
+        Of each arm, the first one of the same rows, whose runs it shares; arms that are not in it are alone.
     directions
         Schema DIRECTIONS, of arms whose flip was measured.
     agreement
@@ -81,6 +83,7 @@ class ReportInputs:
     dropped: pl.DataFrame
     versions: Mapping[str, str]
     left: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    first_alike: Mapping[str, str] = field(default_factory=dict)
     directions: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     agreement: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=pl.Schema(AGREEMENT)))
     batch_dependence: str = ""

@@ -67,7 +67,6 @@ def test_scores_by_an_earlier_model_are_said_with_what_changed_since():
 
 def test_an_arm_of_the_rows_of_another_is_no_experiment_and_said_so():
     given = inputs()
-    alike = {**given.mixtures, "flip": given.mixtures["keep_all"]}
-    told = said(replace(given, mixtures=alike))
+    told = said(replace(given, first_alike={"keep_all": "keep_all", "flip": "keep_all"}))
     assert "`flip` teaches the rows of `keep_all` and no others" in told
     assert "teaches the rows" not in said(given)
