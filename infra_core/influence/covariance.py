@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError
 from infra_core.influence.blocks import choose_blocks
+from infra_core.influence.decomposition import eigendecomposition
 from infra_core.influence.labels import fisher_labels
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -28,12 +28,6 @@ from infra_core.runtime.memory import give_back
 
 STRIPS = 6
 """Into how many strips a covariance is cut, so that only what lies on or above its diagonal is computed."""
-
-RESIDUAL = 1e-5
-"""Largest ‖CQ − QΛ‖ / ‖C‖ and ‖QᵀQ − I‖ / √n of what is called an eigendecomposition."""
-
-PROBES = 8
-"""Random directions in which these two are looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,18 +202,8 @@ def eigenbases(
     covariances: Covariances, decomposition: Literal["fp32"] | None = None
 ) -> dict[str, Eigenbasis]:
     """Return every module's eigenbasis; empties the covariances as it goes, so that memory falls."""
-    sides_a = {
-        name: eigendecomposition(
-            covariances.cov_a.pop(name), f"activations of module {name!r}", decomposition
-        )
-        for name in list(covariances.cov_a)
-    }
-    sides_g = {
-        name: eigendecomposition(
-            covariances.cov_g.pop(name), f"output gradients of module {name!r}", decomposition
-        )
-        for name in list(covariances.cov_g)
-    }
+    sides_a = _decomposed(covariances.cov_a, "activations", decomposition)
+    sides_g = _decomposed(covariances.cov_g, "output gradients", decomposition)
     bases = {}
     for name, leader in covariances.leaders.items():
         (q_a, values_a), (q_g, values_g) = sides_a[leader], sides_g[covariances.twins[name]]
@@ -228,71 +212,12 @@ def eigenbases(
     return bases
 
 
-def decomposition_faults(
-    exact: Float[Tensor, "d d"], values: Float[Tensor, " d"], vectors: Float[Tensor, "d d"]
-) -> tuple[float, float]:
-    """Return ‖CQ − QΛ‖ / ‖C‖ and ‖QᵀQ − I‖ / √d, as a few random directions show them.
-
-    A matrix's Frobenius norm is the root mean square of what it makes of random signs, so that d³ operations
-    need not be spent on a yes or no that is clear by orders of magnitude.
-    """
-    width, device = len(exact), exact.device
-    signs = torch.randint(0, 2, (width, PROBES), generator=torch.Generator().manual_seed(0))
-    probes = (2 * signs - 1).to(exact.dtype).to(device)
-    turned = vectors @ probes
-    residual = exact @ turned - vectors @ (values[:, None] * probes)
-    skew = vectors.mT @ turned - probes
-    norm = exact.norm().clamp(min=torch.finfo(exact.dtype).tiny)
-    return float(residual.norm() / PROBES**0.5 / norm), float(skew.norm() / (PROBES * width) ** 0.5)
-
-
-def eigendecomposition(
-    covariance: Float[Tensor, "d d"], what: str, decomposition: Literal["fp32"] | None = None
-) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
-    """Return eigenvectors, one a column, and eigenvalues ≥ 0, ascending.
-
-    Computed in fp64. In fp32 it takes half the time, and directions whose eigenvalues differ by less than
-    some 2e-6 of the norm come out as mixtures of each other: with 1536 of them that is many, and corrected
-    eigenvalues of few rows feel it (Pearson 0.9998 between scores that else agree to nine digits). Asked for
-    in fp32, it is done in fp64 after all if residual or orthogonality are not good enough.
-
-    Parameters
-    ----------
-    covariance
-        Symmetric but for rounding.
-    what
-        Of what, for the message.
-    decomposition
-        Asks for fp32.
-
-    Returns
-    -------
-    tuple
-        In the dtype of `covariance`.
-
-    Raises
-    ------
-    DataError
-        If no decomposition is found whose residual is small.
-    """
-    residual = torch.inf
-    # A tiny ridge moves no eigenvector, but unties a stuck solver.
-    tries = [(torch.float64, ridge) for ridge in (0.0, 1e-10, 1e-7)]
-    if decomposition == "fp32":
-        tries.insert(0, (covariance.dtype, 0.0))
-    for dtype, jitter in tries:
-        exact = covariance.to(dtype)
-        exact = (exact + exact.mT) / 2
-        one = torch.eye(len(exact), dtype=dtype, device=exact.device)
-        try:
-            values, vectors = torch.linalg.eigh(exact + jitter * exact.diagonal().mean() * one)
-        except torch.linalg.LinAlgError:
-            continue
-        residual, skew = decomposition_faults(exact, values, vectors)
-        if residual <= RESIDUAL and skew <= RESIDUAL:
-            return vectors.to(covariance.dtype).contiguous(), values.clamp(min=0).to(covariance.dtype)
-    raise DataError(
-        f"the covariance of the {what} ({len(covariance)} wide, norm {float(covariance.norm()):.3g}) has no "
-        f"eigendecomposition with a relative residual below {RESIDUAL}; got {residual:.3g}. "
-        "Fit on other rows, or in fp32"
-    )
+def _decomposed(
+    covariances: dict[str, Tensor], what: str, decomposition: Literal["fp32"] | None
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return eigenvectors and eigenvalues by module; empties what it is given."""
+    found = {}
+    for name in list(covariances):
+        found[name] = eigendecomposition(covariances.pop(name), f"{what} of module {name!r}", decomposition)
+        give_back()  # the covariance and its copies; else what each one leaves behind adds up
+    return found

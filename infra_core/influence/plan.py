@@ -20,7 +20,7 @@ from infra_core.recipe import FactorParams
 from infra_core.recipe.params import ModuleChoice
 
 FP32 = 4  # bytes; covariances, bases, eigenvalues and queries are all kept so
-DECOMPOSING = 51  # bytes an entry, beside the covariance itself: fp64 copies and LAPACK's; measured at 1200
+DECOMPOSING = 34  # bytes an entry, beside the covariance itself: fp64 copies and LAPACK's; measured at 2048
 FITTING = ("fit_eigenbasis", "fit_factors")
 GRADIENTS = 3  # of the largest block exist beside Λ: as it is, with one side rotated, and with both
 

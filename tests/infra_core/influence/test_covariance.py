@@ -8,15 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.errors import DataError
-from infra_core.influence.covariance import (
-    RESIDUAL,
-    add_gram,
-    decomposition_faults,
-    eigendecomposition,
-    fit_covariances,
-    fit_eigenbasis,
-    mirror,
-)
+from infra_core.influence.covariance import add_gram, fit_covariances, fit_eigenbasis, mirror
+from infra_core.influence.decomposition import RESIDUAL, decomposition_faults, eigendecomposition
 from infra_core.recipe import FactorParams
 from tests import tiny
 from tests.oracles import loop

@@ -6,7 +6,8 @@ import torch
 from infra_core.corpus.example import Span, TokenizedExample
 from infra_core.errors import DataError
 from infra_core.influence import FactorParams, IdentityFactors, fit_eigenbasis, fit_factors
-from infra_core.influence.covariance import Eigenbasis, eigendecomposition
+from infra_core.influence.covariance import Eigenbasis
+from infra_core.influence.decomposition import eigendecomposition
 from infra_core.influence.eigenvalues import kfac_factors
 from tests import tiny
 from tests.oracles import dense, loop

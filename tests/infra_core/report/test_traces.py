@@ -192,7 +192,18 @@ def test_the_viewer_switches_sorts_and_searches_by_keyboard(tmp_path):
         scores = part(RESPONSES)[1]["position"].filter(group=GROUPS[0])
         longest = sorted(range(len(RESPONSES)), key=lambda n: -len(RESPONSES[n].encode()))
         helpful = [int(name[1:]) for name in scores.sort("influence", descending=True)["example_id"]]
-        for name, order in (("longest", longest), ("harmful", helpful[::-1]), ("helpful", helpful)):
+        by_size = scores.sort(pl.col("influence").abs(), descending=True)["example_id"]
+        orders = {
+            "longest": longest,
+            "shortest": longest[::-1],
+            "strongest": [int(name[1:]) for name in by_size],
+            "harmful": helpful[::-1],
+            "helpful": helpful,
+        }
+        assert set(orders) == set(
+            page.eval_on_selector_all("#trace-sort option", "found => found.map(one => one.value)")
+        )
+        for name, order in orders.items():
             page.select_option("#trace-sort", name)
             page.wait_for_selector(f"#trace-text .trace-about:has-text('e{order[0]} ·')")
             in_list = page.eval_on_selector_all(
