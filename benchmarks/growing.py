@@ -1,9 +1,10 @@
 """What one row in a hundred more costs: ``python -m benchmarks.growing FOLDER [RECIPE]``.
 
-The made rows of the recipe's corpus (`tiny` unless told otherwise) are written into FOLDER as files, and the
-whole recipe runs on them. Then each source gets another file with a hundredth of its rows, and everything up
-to the mixtures is made again, the model and the factors of the first run being kept as long as the drift
-allows. Prints the seconds of each stage of both, from their manifests.
+The rows of the recipe's corpus (`tiny` unless told otherwise; else a name, or a file's path), made ones or
+lines of a file, are written into FOLDER as files, and the whole recipe runs on them. Then each source gets
+another file with a hundredth of its rows, and everything up to the mixtures is made again, the model and the
+factors of the first run being kept as long as the drift allows. Prints the seconds of each stage of both,
+from their manifests.
 """
 
 import json
@@ -30,15 +31,28 @@ ROWS = re.compile(r"(?<=[?&]rows=)\d+")
 Seconds = dict[str, float]
 
 
+def lines_of(source: Source) -> tuple[list[str], list[str]]:
+    """Return the rows of a source as lines of JSON: those that it has at first, and those that come later.
+
+    Of a made source that is a hundredth more; of a file of lines its last hundredth.
+    """
+    if made := ROWS.search(source.uri):
+        now = int(made[0])
+        uri = ROWS.sub(str(now + math.ceil(MORE * now)), source.uri)
+        lines = [json.dumps(row) for row in made_rows(uri)]
+    else:
+        lines = Path(source.uri).read_text().splitlines()
+        now = len(lines) - math.ceil(MORE * len(lines))
+    return lines[:now], lines[now:]
+
+
 def written(source: Source, folder: Path, *, grown: bool) -> Source:
-    """Write a made source as files, rows that come later apart; return it read from there."""
+    """Write a source as files, rows that come later apart; return it read from there."""
     place = folder / "rows" / source.name
     place.mkdir(parents=True, exist_ok=True)
-    [now] = map(int, ROWS.findall(source.uri))
-    rows = list(made_rows(ROWS.sub(str(now + math.ceil(MORE * now)), source.uri)))
-    parts = {"first.jsonl": rows[:now]} | ({"later.jsonl": rows[now:]} if grown else {})
-    for name, some in parts.items():
-        (place / name).write_text("".join(json.dumps(row) + "\n" for row in some))
+    first, later = lines_of(source)
+    for name, some in {"first.jsonl": first, **({"later.jsonl": later} if grown else {})}.items():
+        (place / name).write_text("".join(line + "\n" for line in some))
     return source.model_copy(update={"uri": str(place)})
 
 
@@ -81,7 +95,7 @@ def table(first: Seconds, later: Seconds) -> Table:
 def main(arguments: list[str]) -> None:
     """Run, let the corpus grow, run again, and print."""
     folder, name = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "tiny"
-    given = Recipe.load(RECIPES / f"{name}.yaml")
+    given = Recipe.load(name if name.endswith(".yaml") else RECIPES / f"{name}.yaml")
     whole = on_files(given, folder, grown=False)
     ctx = planned_context(whole, str(folder / "store"), ALONE)
     report = run_stages(whole, ctx)
