@@ -5,6 +5,7 @@ each that it still holds it (`infra_core.store.fence`). A worker that is lost lo
 stage is tried again, and asks what is missing.
 """
 
+import heapq
 import multiprocessing
 import os
 import threading
@@ -37,7 +38,14 @@ _RAY = {"RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _crews: dict[tuple[str, int], tuple[ExitStack, TaskRunner[Any]]] = {}
 
 
-def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], given: Any) -> None:
+def share_out(
+    ctx: RunContext,
+    out: WorkDir,
+    work: Work,
+    units: Sequence[Any],
+    given: Any,
+    effort: Callable[[Any], float] | None = None,
+) -> None:
     """Do `work` on all units: here if there is one worker, else in as many shares as there are workers.
 
     Units must be such that any two may be done by different workers, and done twice without harm. What
@@ -51,10 +59,12 @@ def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], g
         What there is to do.
     given
         What it needs beside; travels to the workers.
+    effort
+        About what a unit takes, in any measure; by default all take the same.
     """
     if not units:
         return
-    shares = [list(units[start :: ctx.workers]) for start in range(min(ctx.workers, len(units)))]
+    shares = dealt(units, min(ctx.workers, len(units)), effort or (lambda _: 1.0))
     if len(shares) == 1 or not is_shared(ctx):
         work(replace(ctx, workers=1), out, units, given)
         return
@@ -70,6 +80,27 @@ def share_out(ctx: RunContext, out: WorkDir, work: Work, units: Sequence[Any], g
         met = [error for future in futures if (error := _take_back(out, future)) is not None]
         for error in sorted(met, key=_is_passing):
             raise error
+
+
+def dealt(units: Sequence[Any], count: int, effort: Callable[[Any], float]) -> list[list[Any]]:
+    """Deal units out so that all shares take about as long, each in the order that was given.
+
+    The dearest unit comes first, each to the share that has least: Graham 1969's rule, at most a third above
+    the best that can be done.
+
+    Examples
+    --------
+    >>> dealt([1, 8, 2, 3, 4], 2, float)
+    [[1, 8], [2, 3, 4]]
+    """
+    efforts = [effort(unit) for unit in units]
+    places: list[list[int]] = [[] for _ in range(count)]
+    waiting = [(0.0, share) for share in range(count)]
+    for place in sorted(range(len(units)), key=lambda place: -efforts[place]):
+        taken, share = heapq.heappop(waiting)
+        places[share].append(place)
+        heapq.heappush(waiting, (taken + efforts[place], share))
+    return [[units[place] for place in sorted(own)] for own in places]
 
 
 def is_shared(ctx: RunContext) -> bool:

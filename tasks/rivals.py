@@ -59,6 +59,22 @@ class RivalRun(Params):
             seed=derive_seed(given.seed, "rivals"),
         )
 
+    def effort(self, method: str) -> float:
+        """Return about how many times as long as plain influence a method takes, so that workers share alike.
+
+        Measured on `tiny`: a training is two of it, an iteration of refinement for 90 queries four.
+        """
+        variant = (self.variants or {}).get(method)
+        if method == "ekfac_refined":
+            return 4.0 * self.refine_iterations
+        if not looks_at_training(method, variant):
+            return 1.0
+        if variant is None:
+            return 3.0
+        seeds, states = variant.seeds or (0,), variant.after or (1.0,)
+        trainings = len(seeds) if variant.after else len(set(seeds) - {0})
+        return float(len(seeds) * len(states) + 2 * trainings)
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -102,7 +118,8 @@ def rivals(
     }
     pending = set(out.pending(identities))
     waiting = [method for method in names if pending & {score_part(method), cost_part(method)}]
-    share_out(ctx, out, score_methods, waiting, Scored(checkpoint, base, corpus, queries, params))
+    given = Scored(checkpoint, base, corpus, queries, params)
+    share_out(ctx, out, score_methods, waiting, given, effort=params.effort)
 
 
 def looks_at_training(method: str, variant: Variant | None) -> bool:

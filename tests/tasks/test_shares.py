@@ -10,13 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
 from infra_core.errors import DataError
 from infra_core.recipe import Params
 from infra_core.store.store import ArtifactStore
-from tasks._shares import share_out, workers_at_hand
+from tasks._shares import dealt, share_out, workers_at_hand
 from tasks._stage import STAGES, RunContext, stage
 
 NAMES = ["a", "b", "c", "d"]
@@ -66,6 +68,17 @@ def toy(monkeypatch):
 
 def writers(store, artifact):
     return {name: int(store.read(artifact, name)) for name in store.parts(artifact)}
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=30), st.integers(1, 6))
+def test_units_are_dealt_once_each_in_order_and_no_share_has_more_than_one_unit_too_many(efforts, workers):
+    units = list(enumerate(efforts))
+    shares = dealt(units, min(workers, len(units)), lambda unit: unit[1])
+    assert sorted(unit for share in shares for unit in share) == units
+    assert all(share == sorted(share) for share in shares)
+    longest, shortest = (choose(sum(own for _, own in share) for share in shares) for choose in (max, min))
+    assert longest - shortest <= max(efforts) + 1e-6
+    assert dealt(units, len(shares), lambda _: 1.0) == [units[n :: len(shares)] for n in range(len(shares))]
 
 
 @pytest.mark.slow
