@@ -103,6 +103,7 @@ def test_how_scores_are_tested_moves_no_key_of_what_curation_makes():
     shrunk = rehearsal(given).validity
     assert shrunk is not None
     assert max(shrunk.subsets.values()) <= 4
+    assert shrunk.ablation_trainings == shrunk.seeds == 2
 
 
 @pytest.mark.slow
