@@ -30,6 +30,12 @@ TokenClass = Literal["connector", "operator", "latex", "keyword", "syntax", "ide
 Label = Literal[Behaviour, TokenClass]
 """What a span does, or what a word is."""
 
+
+def is_behaviour(label: str) -> bool:
+    """Whether a label is of spans; else it is of words."""
+    return label in get_args(Behaviour)
+
+
 PAPER_DIRECTIONS: dict[str, tuple[Band, Band]] = {"math": ("easy", "hard"), "code": ("hard", "easy")}
 
 
@@ -138,7 +144,7 @@ class Ablate(Params):
     @classmethod
     def masking(cls, label: Label) -> "Ablate":
         """Return the rule that takes one label out of the loss."""
-        kind = "behaviours" if label in get_args(Behaviour) else "token_classes"
+        kind = "behaviours" if is_behaviour(label) else "token_classes"
         return cls.model_validate({"kind": "ablate", kind: (label,), "action": "mask"})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from infra_core.evaluation.statistics import Interval
+from infra_core.recipe.mixture import is_behaviour
 from infra_core.report.figures import Figures, Place
 from infra_core.report.interventions import told_apart
 from infra_core.report.markdown import code, table
@@ -12,7 +13,6 @@ from infra_core.validity.ablations import (
     Apart,
     Mask,
     TakenAway,
-    is_behaviour,
     sign,
 )
 
@@ -64,7 +64,7 @@ def _masks(masks: Sequence[Mask], figures: Figures) -> list[str]:
 
 
 def _found(found: Sequence[TakenAway], figures: Figures) -> list[str]:
-    rules = list(found[0].foretold)
+    rules = list(dict.fromkeys(rule for each in found for rule in each.foretold))
     rows = []
     for each in found:
         place = _place(each.label, group=each.group, against=CONTROL)
@@ -75,9 +75,14 @@ def _found(found: Sequence[TakenAway], figures: Figures) -> list[str]:
             told_apart(each.likely),
             figures.interval("exact, taken away", each.exact, place, "difference"),
         ]
-        for rule, foretold in each.foretold.items():
+        for rule in rules:
             told = _place(each.label, group=each.group, against=CONTROL, rule=rule)
-            cells += [figures.interval("foretold", foretold, told, "nats"), sign(each.likely, foretold)]
+            foretold = each.foretold.get(rule)
+            cells += (
+                ["not scored", ""]
+                if foretold is None
+                else [figures.interval("foretold", foretold, told, "nats"), sign(each.likely, foretold)]
+            )
         rows.append(cells)
     header = ["without", "queries", "nats a query", "than its control", "written exactly"]
     header += [name for rule in rules for name in (f"foretold ({rule})", "sign")]

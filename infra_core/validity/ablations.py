@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from infra_core.corpus import TokenizedExample
 from infra_core.evaluation.statistics import Interval, mean_interval
-from infra_core.recipe.mixture import Behaviour
+from infra_core.recipe.mixture import is_behaviour
 from infra_core.validity.curves import outcome_table
 
 ABLATED = "ablated"
@@ -54,7 +54,7 @@ class TakenAway:
     exact
         Share of queries written exactly, likewise.
     foretold
-        By token rule: nats of a query, over problems of the corpus.
+        By token rule: nats of a query, over problems of the corpus; none where no masked row was scored.
     """
 
     label: str
@@ -92,11 +92,6 @@ def mixture_name(label: str, kind: str) -> str:
     'exploration-control'
     """
     return f"{label}-{kind}"
-
-
-def is_behaviour(label: str) -> bool:
-    """Whether a label is of spans; else it is of words."""
-    return label in get_args(Behaviour)
 
 
 def masks(examples: Iterable[TokenizedExample]) -> pl.DataFrame:
@@ -192,7 +187,7 @@ def taken_away(
                     group=str(group),
                     likely=mean_interval(likely[label], seed, alike=[*likely.values()]),
                     exact=mean_interval(exact[label], seed, alike=[*exact.values()]),
-                    foretold={rule: groups[str(group)] for rule, groups in rules.items()},
+                    foretold={rule: told[str(group)] for rule, told in rules.items() if str(group) in told},
                 )
             )
     return found
