@@ -64,7 +64,12 @@ def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifac
         queries=found.queries,
         planted=find_planted(given, asked, ctx, found),
         patched=patch_tails(given, asked, ctx, found, scores),
-        ablated={"mixtures": ablated, "scores": by_rule(given, ctx, found), "tokenizer": found.base}
+        ablated={
+            "mixtures": ablated,
+            "scores": by_rule(given, ctx, found),
+            "tokenizer": found.base,
+            "benchmarks": found.data.benchmarks,
+        }
         if ablated
         else {},
         params=AssessRun.of(given, asked),

@@ -7,8 +7,10 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from infra_core.attributes.clusters import problem_of
-from infra_core.corpus.render import render
+from infra_core.attributes.token_class import token_classes
+from infra_core.corpus.render import render, spans_of
 from infra_core.corpus.schema import MIXTURE, SCORES, distinct
+from infra_core.corpus.segment import Rule as Division
 from infra_core.evaluation.statistics import Interval
 from infra_core.lm.load import load_tokenizer
 from infra_core.store.artifact import Artifact
@@ -19,6 +21,7 @@ from infra_core.validity.ablations import (
     MASKED,
     Ablations,
     Mask,
+    among,
     apart,
     changes,
     foretold,
@@ -26,7 +29,9 @@ from infra_core.validity.ablations import (
     taken_away,
 )
 from tasks._checkpoint import model_folder
+from tasks._pools import pool_rows
 from tasks._stage import RunContext
+from tasks.behaviours import behaved
 from tasks.mix import MIXED
 
 Masks = Mapping[str, pl.DataFrame]
@@ -42,7 +47,13 @@ def fitting_rows(ctx: RunContext, mixture: Artifact, max_tokens: int) -> pl.Data
 
 
 def read_ablations(
-    ctx: RunContext, ablated: Mapping[str, Any], outcomes: pl.DataFrame, max_tokens: int, seed: int
+    ctx: RunContext,
+    ablated: Mapping[str, Any],
+    outcomes: pl.DataFrame,
+    asked: pl.DataFrame,
+    max_tokens: int,
+    division: Division,
+    seed: int,
 ) -> Ablations:
     """Return what masking labels did, and what scores had foretold.
 
@@ -51,11 +62,15 @@ def read_ablations(
     ctx
         Of the run.
     ablated
-        `mixtures` by label, both of each; `scores` by token rule; the `tokenizer`.
+        `mixtures` by label, both of each; `scores` by token rule; the `tokenizer`; the `benchmarks`.
     outcomes
         Schema OUTCOMES.
+    asked
+        Schema QUERY: what outcomes are of.
     max_tokens
         Longer rows were not trained on.
+    division
+        Of responses into spans.
     seed
         Of the intervals.
     """
@@ -73,7 +88,34 @@ def read_ablations(
             found[label] = masked
     by_rule = {rule: _foretold(ctx, scores, found, rows, seed) for rule, scores in ablated["scores"].items()}
     by_label = {label: {rule: labels[label] for rule, labels in by_rule.items()} for label in found}
-    return Ablations(told, taken_away(outcomes, by_label, seed), apart(outcomes, list(found), seed))
+    has = _labels(ctx, ablated["benchmarks"], asked, tokenizer, division)
+    having = {label: has.filter(pl.col("label") == label)["example_id"].to_list() for label in found}
+    return Ablations(
+        masks=told,
+        found=taken_away(outcomes, by_label, seed),
+        among=among(outcomes, having, seed),
+        apart=apart(outcomes, list(found), seed),
+    )
+
+
+def _labels(
+    ctx: RunContext,
+    benchmarks: Artifact,
+    asked: pl.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    division: Division,
+) -> pl.DataFrame:
+    """Return each `label` of spans or words that a query's response has; its id is in `example_id`."""
+    answers = distinct(pool_rows(ctx, benchmarks, "example_id", "answer"))
+    rows = (
+        asked
+        .select("query_id", "prompt", "response", example_id="question_id")
+        .join(answers, on="example_id", how="left", maintain_order="left")
+        .with_columns(example_id="query_id")
+    )
+    spans = behaved(rows, spans_of(rows, tokenizer, division)).select("example_id", label="behaviour")
+    words = token_classes(rows, tokenizer).select("example_id", label="token_class")
+    return pl.concat([spans, words]).unique()
 
 
 def _masks(rows: pl.DataFrame, tokenizer: PreTrainedTokenizerBase) -> pl.DataFrame:

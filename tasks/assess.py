@@ -75,8 +75,8 @@ def assess(  # noqa: PLR0913 - inputs of a stage
     `planted` holds, if rows were planted, these `rows`, the `model` trained on them, its `influence` by
     example and span, and its `scores` by each method.
     `patched` is there if a further step was taken on the rows of each method.
-    `ablated` holds, if labels were masked, the `mixtures` of each, the `scores` by token rule, and the
-    `tokenizer`.
+    `ablated` holds, if labels were masked, the `mixtures` of each, the `scores` by token rule, the
+    `tokenizer`, and the `benchmarks` that queries are of.
     """
     drawn = read_table(ctx.store, subsets, DRAWN, SUBSETS)
     asked = asked_queries(ctx, queries)
@@ -92,8 +92,8 @@ def assess(  # noqa: PLR0913 - inputs of a stage
         queries=dict(asked.group_by("group", maintain_order=True).len().rows()),
         alike=agreements(tables, asked["group"].to_list(), params.seed),
         left_out=left_out(told, params.left_out, params.seed),
-        ablations=read_ablations(ctx, ablated, told, params.max_tokens, params.seed)
-        if ablated and params.max_tokens
+        ablations=read_ablations(ctx, ablated, told, asked, params.max_tokens, params.spans, params.seed)
+        if ablated and params.max_tokens and params.spans
         else None,
         patched=_patched(ctx, patched, params) if patched else [],
         found_rows=_found_rows(ctx, planted, asked["group"].to_list(), params) if planted else {},

@@ -10,6 +10,7 @@ from infra_core.report.markdown import code, table
 from infra_core.validity.ablations import (
     CONTROL,
     Ablations,
+    Among,
     Apart,
     Mask,
     TakenAway,
@@ -28,6 +29,10 @@ _FOUND = (
     "small changes, so its sign tells more than its size. Intervals are over queries and training seeds, "
     "paired by both; of what was foretold they are over problems. They are not corrected for their number."
 )
+_AMONG = (
+    "The same among queries whose own response has the label, so that who never learnt it finds it less "
+    "likely, and among the others."
+)
 _APART = (
     "The same of one label less that of another; below zero, the first had taught more. Labels differ in how "
     "many tokens they have."
@@ -41,6 +46,7 @@ def taken_away_section(ablations: Ablations | None, figures: Figures) -> list[st
     lines = [_TOLD, "", *_masks(ablations.masks, figures)]
     if ablations.found:
         lines += [_FOUND, "", *_found(ablations.found, figures)]
+        lines += [_AMONG, "", *_among(ablations.among, figures)]
     if ablations.apart:
         lines += [_APART, "", *_apart(ablations.apart, figures)]
     return lines
@@ -86,6 +92,22 @@ def _found(found: Sequence[TakenAway], figures: Figures) -> list[str]:
         rows.append(cells)
     header = ["without", "queries", "nats a query", "than its control", "written exactly"]
     header += [name for rule in rules for name in (f"foretold ({rule})", "sign")]
+    return table(header, rows, left=2)
+
+
+def _among(among: Sequence[Among], figures: Figures) -> list[str]:
+    rows = []
+    for each in among:
+        cells = [code(each.label), code(each.group)]
+        for stratum, gain in (("has it", each.having), ("has it not", each.others)):
+            place = _place(each.label, group=each.group, against=CONTROL, stratum=stratum)
+            if gain is None:
+                cells += ["too few", ""]
+                continue
+            cells.append(figures.count("queries", gain.n, place, "questions"))
+            cells.append(figures.interval("taken away", gain, place, "nats"))
+        rows.append(cells)
+    header = ["without", "queries", "that have it", "nats a query", "that have it not", "nats a query"]
     return table(header, rows, left=2)
 
 

@@ -1,6 +1,6 @@
 """What taking a label away does, behaviours of spans or classes of words, and what scores had foretold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -65,6 +65,16 @@ class TakenAway:
 
 
 @dataclass(frozen=True)
+class Among:
+    """What it does to queries whose own response has the label, and to the others; None of fewer than two."""
+
+    label: str
+    group: str
+    having: Interval | None
+    others: Interval | None
+
+
+@dataclass(frozen=True)
 class Apart:
     """By how many nats a query loses less, or gains more, without one label than without another."""
 
@@ -80,6 +90,7 @@ class Ablations:
 
     masks: Sequence[Mask]
     found: Sequence[TakenAway]
+    among: Sequence[Among]
     apart: Sequence[Apart]
 
 
@@ -190,6 +201,35 @@ def taken_away(
                     foretold={rule: told[str(group)] for rule, told in rules.items() if str(group) in told},
                 )
             )
+    return found
+
+
+def among(outcomes: pl.DataFrame, having: Mapping[str, Collection[str]], seed: int) -> list[Among]:
+    """Return what masking a label does to the likelihood of responses that have it, and of those that do not.
+
+    A model that never learnt to go on after the answer finds responses that do so less likely, whatever that
+    does to the others.
+
+    Parameters
+    ----------
+    outcomes
+        Schema OUTCOMES, with those of the mixtures.
+    having
+        By label the `query_id` of those queries.
+    seed
+        Of the intervals.
+    """
+    found = []
+    for (group,), ours in outcomes.group_by("group", maintain_order=True):
+        for label, ids in having.items():
+            has_it = pl.col("query_id").is_in(list(ids))
+            told = [
+                None
+                if part["query_id"].n_unique() < 2
+                else mean_interval(_gain(part, label, "log_likelihood"), seed)
+                for part in (ours.filter(has_it), ours.filter(~has_it))
+            ]
+            found.append(Among(label, str(group), *told))
     return found
 
 

@@ -3,7 +3,7 @@
 from infra_core.evaluation.statistics import Interval
 from infra_core.report.figures import Figures
 from infra_core.report.taken_away import taken_away_section
-from infra_core.validity.ablations import Ablations, Apart, Mask, TakenAway
+from infra_core.validity.ablations import Ablations, Among, Apart, Mask, TakenAway
 
 HARM = Interval(-0.5, -0.8, -0.2, 0.1, 90, 5)
 NOTHING = Interval(0.0, -0.1, 0.1, 0.05, 90, 5)
@@ -16,9 +16,9 @@ FOUND = TakenAway(
 )
 
 
-def page(*masks, found=(), apart=()):
+def page(*masks, found=(), among=(), apart=()):
     figures = Figures()
-    return "\n".join(taken_away_section(Ablations(masks, found, apart), figures)), figures.as_json()
+    return "\n".join(taken_away_section(Ablations(masks, found, among, apart), figures)), figures.as_json()
 
 
 def test_where_nothing_was_masked_nothing_is_said():
@@ -49,6 +49,15 @@ def test_what_was_foretold_stands_beside_what_was_measured_by_token_rule():
     by_rule = {each["rule"]: each["value"] for each in figures if each["metric"] == "foretold"}
     assert by_rule == {"position": -0.5, "loss_term": 2.0}
     assert {each.get("token_class") for each in figures} == {"connector"}
+
+
+def test_queries_that_have_a_label_stand_beside_those_that_have_not():
+    told = [Among("connector", "math/correct", HARM, None)]
+    text, figures = page(Mask("connector", 140, 1200, 1190), found=[FOUND], among=told)
+    line = [line for line in text.splitlines() if line.startswith("| `connector` | `math/correct`")][1]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2:] == ["90", "−0.5 [−0.8, −0.2]", "too few", ""]
+    assert [each["value"] for each in figures if each.get("stratum") == "has it"] == [90, -0.5]
 
 
 def test_of_two_labels_the_page_says_which_taught_more():

@@ -12,6 +12,7 @@ from infra_core.validity.ablations import (
     CONTROL,
     MASKED,
     MASKS,
+    among,
     apart,
     changes,
     foretold,
@@ -106,6 +107,19 @@ def test_luck_that_both_members_of_a_pair_share_is_no_doubt_about_their_differen
     )
     assert lucky.high - lucky.low == pytest.approx(quiet.high - quiet.low, rel=1e-6)
     assert lucky.value == pytest.approx(quiet.value)
+
+
+def test_responses_that_have_a_label_are_told_apart_from_those_that_do_not():
+    """Here only these miss it; of a single query nothing is said."""
+    told = outcomes({"plan": 0.0}).with_columns(
+        pl.col("log_likelihood")
+        - 3.0 * (pl.col("query_id").is_in(["q1", "q4"]) & pl.col("subset").str.ends_with(MASKED))
+    )
+    (found,) = among(told, {"plan": ["q1", "q4"]}, seed=0)
+    assert (found.having.n, found.others.n) == (2, 6)
+    assert found.having.value == pytest.approx(-3.0, abs=0.2)
+    assert found.others.value == pytest.approx(0.0, abs=0.2)
+    assert among(told, {"plan": ["q1"]}, seed=0)[0].having is None
 
 
 def test_labels_of_one_kind_are_held_against_each_other():
