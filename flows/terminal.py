@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.answers import Answers
-from flows.monitor import exam, taken_away, validity
+from flows.monitor import exam, validity
 from flows.outcome import Outcome
 from flows.plan import plan_line
 from flows.retention import Collected
@@ -72,9 +72,6 @@ def _print_numbers(result: Outcome) -> None:
     figures = json.loads(store.read(result.report, "numbers.json"))["figures"]
     if result.report.stage == "assess":
         _print_figures("rank correlations", validity(figures), ("metric", "group", "design", "method"))
-        if rows := taken_away(figures):
-            about = ("metric", "behaviour", "token_class", "against", "group", "rule")
-            _print_figures("taken away", rows, about)
     else:
         _print_figures("exam", exam(figures), ("arm", "task", "metric"))
 
