@@ -130,7 +130,7 @@ def run_stages(given: Recipe, ctx: RunContext) -> Artifact:
 
 def mix_arms(given: Recipe, ctx: RunContext, found: Found) -> Runs:
     """Return every arm's mixture by name, the untouched corpus first."""
-    known = gather_evidence(given, ctx, found, given.mixtures)
+    known = gather_evidence(given, ctx, found, map(given.mixing, given.mixtures))
     made = {arm: mix_arm(given, ctx, found.data, known, arm) for arm in given.mixtures}
     return {"keep_all": found.keep_all, **made}
 

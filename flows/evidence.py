@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from flows.attribute import Data, Fits, Found, fitted, scored
 from flows.findings import labelled
-from infra_core.recipe import Recipe
+from infra_core.recipe import MixParams, Recipe
 from infra_core.recipe.mixture import EvidenceKind
 from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
@@ -16,15 +16,15 @@ from tasks.token_classes import token_classes
 Known = dict[EvidenceKind, Artifact]
 
 
-def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable[str]) -> Known:
-    """Return all that some arms of a recipe ask for beside difficulty, lengths and the screen, by name.
+def gather_evidence(given: Recipe, ctx: RunContext, found: Found, mixtures: Iterable[MixParams]) -> Known:
+    """Return all that some mixtures ask for beside difficulty, lengths and the screen, by name.
 
     Perplexity and nearness are of the model before fine-tuning. Influence with identity curvature is of the
     same model, rows and queries as the recipe's own.
     """
     wanted: set[EvidenceKind] = set()
-    for arm in arms:
-        wanted |= given.mixing(arm).evidence
+    for params in mixtures:
+        wanted |= params.evidence
     is_plain = not wanted.isdisjoint({"identity", "reserve_identity"})
     plain = (
         fitted(given, ctx, "identity", found.checkpoint, found.taught, curvature="identity")
@@ -36,9 +36,13 @@ def gather_evidence(given: Recipe, ctx: RunContext, found: Found, arms: Iterable
 
 def mix_arm(given: Recipe, ctx: RunContext, data: Data, known: Known, arm: str) -> Artifact:
     """Return the mixture of an arm, given what its rule decides by."""
-    params = given.mixing(arm)
+    return mix_by(ctx, data, known, arm, given.mixing(arm))
+
+
+def mix_by(ctx: RunContext, data: Data, known: Known, label: str, params: MixParams) -> Artifact:
+    """Return a mixture that the run calls `label`, likewise."""
     evidence = {kind: known[kind] for kind in sorted(params.evidence)}
-    return mix(ctx, label=arm, **data.pools(), evidence=evidence, params=params)
+    return mix(ctx, label=label, **data.pools(), evidence=evidence, params=params)
 
 
 def _build(kind: EvidenceKind, given: Recipe, ctx: RunContext, found: Found, plain: Fits) -> Artifact:

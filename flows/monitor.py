@@ -62,6 +62,10 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
         **{key: (of(figures, *metrics), told) for key, (metrics, told) in ATTRIBUTES.items()},
         "dropped": (dropped(figures), "Why rows were dropped, by source."),
         "validity": (validity(figures), "Rank correlation of predicted and actual outcomes of retraining."),
+        "taken-away": (
+            taken_away(figures),
+            "What masking a label did to queries beside masking as much else, and what was foretold.",
+        ),
         "stages": (
             stages(result, price_per_hour),
             "Every artifact of this run: seconds, cost, reused or built.",
@@ -131,6 +135,12 @@ def of(figures: Iterable[Mapping[str, Any]], *metrics: str) -> list[Row]:
 def validity(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return how well each method predicts what retraining does, and the ceiling, by design and group."""
     return of(figures, "lds", "lds ceiling", "group lds", "group lds ceiling")
+
+
+def taken_away(figures: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return what masking each label did against its control and other labels, and what was foretold."""
+    metrics = {"taken away", "exact, taken away", "foretold"}
+    return [_row(figure, "metric", "against") for figure in figures if figure["metric"] in metrics]
 
 
 def dropped(figures: Iterable[Mapping[str, Any]]) -> list[Row]:

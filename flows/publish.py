@@ -64,7 +64,7 @@ def publish_arm(given: Recipe, ctx: RunContext, arm: str) -> Artifact:
         raise RequestError(f"recipe {given.name} has no arm {arm!r}; it has {', '.join(dict.fromkeys(arms))}")
     if given.mixing(arm).evidence:
         found = attribute(given, ctx)
-        data, known = found.data, gather_evidence(given, ctx, found, [arm])
+        data, known = found.data, gather_evidence(given, ctx, found, [given.mixing(arm)])
     else:
         # Nothing is trained for it, unless problems are to be tried by a base that is made from nothing.
         drawn = untrained(given, ctx)

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 from flows.attribute import Found, attribute, fitted, scored
 from flows.curate import ALONE, planned_context
+from flows.evidence import gather_evidence, mix_by
+from flows.findings import other_scores
 from flows.outcome import Outcome, outcome
 from flows.resources import Resources
-from infra_core.recipe import Recipe, ValidityParams
+from infra_core.recipe import Ablate, Random, Recipe, ValidityParams
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.seeds import derive_seed
 from infra_core.store.artifact import Artifact
+from infra_core.validity.ablations import CONTROL, MASKED
 from tasks._shares import workers_at_hand
 from tasks._stage import RunContext
 from tasks.assess import AssessRun, assess
@@ -43,12 +46,14 @@ def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifac
         params=SubsetRun.of(given, asked),
     )
     scores = score_by_all(given, asked, ctx, found)
+    ablated = take_away(given, asked, ctx, found)
     outcomes = retrain(
         ctx,
         base=found.base,
         corpus=found.keep_all,
         queries=found.queries,
         subsets=subsets,
+        ablated=ablated,
         params=RetrainRun.of(given, asked),
     )
     return assess(
@@ -59,6 +64,14 @@ def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifac
         queries=found.queries,
         planted=find_planted(given, asked, ctx, found),
         patched=patch_tails(given, asked, ctx, found, scores),
+        ablated={
+            "mixtures": ablated,
+            "scores": by_rule(given, ctx, found),
+            "tokenizer": found.base,
+            "benchmarks": found.data.benchmarks,
+        }
+        if ablated
+        else {},
         params=AssessRun.of(given, asked),
     )
 
@@ -76,6 +89,32 @@ def score_by_all(
         queries=found.queries,
         params=RivalRun.of(given, asked),
     )
+
+
+def take_away(
+    given: Recipe, asked: ValidityParams, ctx: RunContext, found: Found
+) -> dict[str, dict[str, Artifact]]:
+    """Mask each label that is asked for, and in another mixture as much else of the same rows."""
+    wanted = {}
+    for label in asked.ablated or ():
+        rule = Ablate.masking(label)
+        control = given.mixing_by(Random(kind="random"), like=rule)
+        wanted[label] = {MASKED: given.mixing_by(rule), CONTROL: control}
+    every = [params for pair in wanted.values() for params in pair.values()]
+    known = gather_evidence(given, ctx, found, every)
+    return {
+        label: {
+            kind: mix_by(ctx, found.data, known, f"{label}, {kind}", params) for kind, params in pair.items()
+        }
+        for label, pair in wanted.items()
+    }
+
+
+def by_rule(given: Recipe, ctx: RunContext, found: Found) -> dict[str, Artifact]:
+    """Return the scores of the corpus by token rule: the recipe's own, and the other if it compares them."""
+    other = other_scores(given, ctx, found)
+    rules = {given.scores.token_rule: found.scores, given.scores.other_rule.token_rule: other}
+    return {rule: scores for rule, scores in rules.items() if scores is not None}
 
 
 def patch_tails(

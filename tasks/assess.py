@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from infra_core.validity.detection import CLEAN, Detection, find_rows, find_span
 from infra_core.validity.judging import OUTCOMES, SCORE_TABLE, judge
 from infra_core.validity.planted import TRUTH
 from infra_core.validity.tail_patch import PATCHED, Patched, judge_patches
+from tasks._ablated import read_ablations
 from tasks._asked import asked_queries
 from tasks._evidence import span_influence
 from tasks._pools import pool_rows
@@ -38,6 +40,7 @@ class AssessRun(Params):
     methods: tuple[str, ...]
     left_out: tuple[float, ...]
     spans: Division | None  # that the recipe scores; none: planted spans are not looked for
+    max_tokens: int | None = None  # longer rows were not trained on; none: nothing was masked
     seed: int
 
     @classmethod
@@ -48,6 +51,7 @@ class AssessRun(Params):
             methods=asked.names,
             left_out=asked.left_out,
             spans=given.scores.spans,
+            max_tokens=given.train.max_tokens if asked.ablated else None,
             seed=derive_seed(given.seed, "assess"),
         )
 
@@ -63,6 +67,7 @@ def assess(  # noqa: PLR0913 - inputs of a stage
     queries: Artifact,
     planted: Mapping[str, Artifact],
     patched: Artifact | None,
+    ablated: Mapping[str, Any] | None = None,
     params: AssessRun,
 ) -> None:
     """Write `report.md`, and `numbers.json` with every figure of it.
@@ -70,6 +75,8 @@ def assess(  # noqa: PLR0913 - inputs of a stage
     `planted` holds, if rows were planted, these `rows`, the `model` trained on them, its `influence` by
     example and span, and its `scores` by each method.
     `patched` is there if a further step was taken on the rows of each method.
+    `ablated` holds, if labels were masked, the `mixtures` of each, the `scores` by token rule, the
+    `tokenizer`, and the `benchmarks` that queries are of.
     """
     drawn = read_table(ctx.store, subsets, DRAWN, SUBSETS)
     asked = asked_queries(ctx, queries)
@@ -85,6 +92,9 @@ def assess(  # noqa: PLR0913 - inputs of a stage
         queries=dict(asked.group_by("group", maintain_order=True).len().rows()),
         alike=agreements(tables, asked["group"].to_list(), params.seed),
         left_out=left_out(told, params.left_out, params.seed),
+        ablations=read_ablations(ctx, ablated, told, asked, params.max_tokens, params.spans, params.seed)
+        if ablated and params.max_tokens and params.spans
+        else None,
         patched=_patched(ctx, patched, params) if patched else [],
         found_rows=_found_rows(ctx, planted, asked["group"].to_list(), params) if planted else {},
         found_spans=_found_spans(ctx, planted, params.spans, params.seed)

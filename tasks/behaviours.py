@@ -63,11 +63,11 @@ def behaviours_of_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], giv
     tokenizer = load_tokenizer(model_folder(ctx, given.base))
     for name, every in part_by_part(ctx, given.corpus, names, "behaviours"):
         rows = distinct(every)
-        write_table(out, name, _labelled(rows, spans_of(rows, tokenizer, given.division)), BEHAVED)
+        write_table(out, name, behaved(rows, spans_of(rows, tokenizer, given.division)), BEHAVED)
 
 
-def _labelled(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
-    """Say of each span what it does, and where in its response it stands."""
+def behaved(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Say of each span of some rows what it does, and where in its response it stands: schema BEHAVED."""
     texts = {row["example_id"]: row for row in rows.iter_rows(named=True)}
     labels: list[str] = []
     for (name,), own in spans.group_by("example_id", maintain_order=True):

@@ -41,9 +41,14 @@ class Validation:
 
     @property
     def retrainings(self) -> int:
-        """Models that are trained on subsets."""
+        """Models that are trained on subsets, or on mixtures that lack a label."""
         curves = (len(SIDES) + 1) * len(self.asked.left_out)  # and as many without random rows
-        return self.asked.seeds * (sum(self.asked.subsets.values()) + curves)
+        return self.asked.seeds * (sum(self.asked.subsets.values()) + curves) + self.ablations
+
+    @property
+    def ablations(self) -> int:
+        """Models that are trained on all rows, without a label or without as much else."""
+        return 2 * len(self.asked.ablated or ()) * self.asked.ablation_trainings
 
     @property
     def worlds(self) -> int:
@@ -67,7 +72,7 @@ class Validation:
         """Return the work of training on all subsets, and of asking each model."""
         rows = self.asked.fraction * sum(self.asked.subsets.values())
         rows += (len(SIDES) + 1) * sum(1 - share for share in self.asked.left_out)
-        tokens = self.run.volume.tokens * rows * self.asked.seeds
+        tokens = self.run.volume.tokens * (rows * self.asked.seeds + self.ablations)
         asked = self._forward(self._queries * self.run.length)
         return self.run.training_on(tokens) + asked * self.retrainings
 

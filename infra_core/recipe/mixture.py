@@ -5,7 +5,7 @@ decides by something else. Both are kinds of one union, so that a recipe lists t
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,15 @@ Behaviour = Literal[
 
 TokenClass = Literal["connector", "operator", "latex", "keyword", "syntax", "identifier", "other"]
 """What a word is, as docs/attributes.md defines it."""
+
+Label = Literal[Behaviour, TokenClass]
+"""What a span does, or what a word is."""
+
+
+def is_behaviour(label: str) -> bool:
+    """Whether a label is of spans; else it is of words."""
+    return label in get_args(Behaviour)
+
 
 PAPER_DIRECTIONS: dict[str, tuple[Band, Band]] = {"math": ("easy", "hard"), "code": ("hard", "easy")}
 
@@ -131,6 +140,12 @@ class Ablate(Params):
     def labels(self) -> tuple[str, ...]:
         """What goes."""
         return self.behaviours or self.token_classes or ()
+
+    @classmethod
+    def masking(cls, label: Label) -> "Ablate":
+        """Return the rule that takes one label out of the loss."""
+        kind = "behaviours" if is_behaviour(label) else "token_classes"
+        return cls.model_validate({"kind": "ablate", kind: (label,), "action": "mask"})
 
 
 class Control(Params):

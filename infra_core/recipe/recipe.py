@@ -7,12 +7,12 @@ change a result, and nowhere else.
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infra_core.errors import RequestError
 from infra_core.recipe.data import Benchmark, CorpusParams, RateParams, ScreenParams, Source
 from infra_core.recipe.evaluation import EvaluateParams
+from infra_core.recipe.file import in_a_line, read
 from infra_core.recipe.influence import (
     FactorParams,
     IndexParams,
@@ -126,8 +126,6 @@ class Recipe(Params):
             params = self.mixing(name)
             if params.moves_in and not self.corpus.reserve:
                 raise ValueError(f"mixtures.{name} swaps rows in; name the pool in corpus.reserve")
-            if isinstance(params.copied, Spans | Ablate) and self.scores.spans is None:
-                raise ValueError(f"mixtures.{name} edits spans, and responses have none; give scores.spans")
             if isinstance(rule, Prune) and rule.by != "correct" and self.queries.objective != "changed":
                 raise ValueError(
                     f"mixtures.{name} prunes by {rule.by}, but queries.objective is "
@@ -162,9 +160,15 @@ class Recipe(Params):
         return self
 
     @model_validator(mode="after")
-    def _an_index_can_be_asked(self) -> "Recipe":
-        if self.index is not None and self.index.level == "span" and self.scores.spans is None:
-            raise ValueError("index.level is span, and responses have none; give scores.spans")
+    def _spans_are_there(self) -> "Recipe":
+        edits = [name for name in self.mixtures if isinstance(self.mixing(name).copied, Spans | Ablate)]
+        wanted = [f"mixtures.{name} edits spans" for name in edits]
+        if self.index is not None and self.index.level == "span":
+            wanted.append("index.level is span")
+        if self.validity is not None and self.validity.ablated:
+            wanted.append("validity.ablated takes spans away")
+        if wanted and self.scores.spans is None:
+            raise ValueError(f"{wanted[0]}, and responses have none; give scores.spans")
         return self
 
     @model_validator(mode="before")
@@ -197,7 +201,11 @@ class Recipe(Params):
     def mixing(self, arm: str) -> MixParams:
         """Return what makes the mixture of an arm; `keep_all`, the untouched corpus, is always one."""
         rule = self.mixtures.get(arm, KeepAll(kind="keep_all"))
-        copied = self.mixtures.get(self.copied_by(arm) or "", rule)
+        return self.mixing_by(rule, self.mixtures.get(self.copied_by(arm) or ""))
+
+    def mixing_by(self, rule: MixtureRule, like: MixtureRule | None = None) -> MixParams:
+        """Return what makes a mixture by a rule, or by a control of the rule `like`."""
+        copied = like or rule
         is_of_words = isinstance(copied, Ablate) and copied.token_classes is not None
         families = {
             source.name: source.family
@@ -206,7 +214,7 @@ class Recipe(Params):
         }
         return MixParams.model_validate({
             "rule": rule,
-            "like": self.mixtures.get(self.copied_by(arm) or ""),
+            "like": like,
             "spans": self.scores.spans if isinstance(copied, Spans) or is_of_words else None,
             "families": families or None,
             "seed": self.seed,
@@ -275,24 +283,9 @@ class Recipe(Params):
             Naming the file and every field that is missing, unknown or out of range, by its path.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(
-                f"recipe {path} cannot be read ({error}); give a name in deployments/recipes/ or a path"
-            ) from error
-        try:
-            given = yaml.safe_load(text)
-        # YAML's own, and what its constructors meet in an impossible date, a wrong tag, endless nesting.
-        except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-            raise RequestError(f"recipe {path} is not YAML: {_in_a_line(str(error))}") from error
-        try:
-            return cls.model_validate(given)
+            return cls.model_validate(read(path))
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}" for fault in error.errors()
             )
-            raise RequestError(f"recipe {path}: {_in_a_line(faults)}") from error
-
-
-def _in_a_line(text: str) -> str:
-    return " ".join(text.split())[:2000]
+            raise RequestError(f"recipe {path}: {in_a_line(faults)}") from error

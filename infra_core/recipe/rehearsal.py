@@ -90,6 +90,7 @@ def _few_retrainings(recipe: Recipe) -> ValidityParams | None:
         "subsets": dict.fromkeys(recipe.validity.subsets, SUBSETS),
         "refine_rows": 4,
         "refine_iterations": 1,
+        "ablation_seeds": None,
     }
     return recipe.validity.model_copy(update=few)
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from infra_core.recipe.mixture import Behaviour, Label, TokenClass
 from infra_core.recipe.params import Count, Fraction, ModuleChoice, Name, Params
 
 Design = Literal["random", "domain", "source", "band", "influence"]
@@ -72,6 +73,8 @@ class ValidityParams(Params):
     refine_rows: Count = 64  # that queries are refined on, and how often
     refine_iterations: Count = 8
     left_out: tuple[Fraction, ...] = ()  # of the rows: the most helpful, the least helpful, or random ones
+    ablated: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None  # masked, one at a time
+    ablation_seeds: Annotated[int, Field(ge=2)] | None = None  # trainings of each; by default as `seeds`
     planted: Fraction | None = None  # of the rows that are spoilt in each way, to be found again
     tail_patch: Count | None = None  # rows of each method that one more step is taken on, for each query
 
@@ -79,6 +82,16 @@ class ValidityParams(Params):
     def _names_differ(self) -> "ValidityParams":
         if both := sorted({*METHODS} & {*(self.variants or {})}):
             raise ValueError(f"validity.variants names {both[0]!r}, which is a method; call yours otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_told_apart(self) -> "ValidityParams":
+        labels = self.ablated or ()
+        both = {*get_args(Behaviour)} & {*get_args(TokenClass)}
+        if unsure := [label for label in labels if label in both]:
+            raise ValueError(f"validity.ablated names {unsure[0]!r}: spans, or words? leave it out")
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise ValueError(f"validity.ablated names {twice[0]!r} twice; name it once")
         return self
 
     @property
@@ -90,3 +103,8 @@ class ValidityParams(Params):
     def asks_for_scores(self) -> bool:
         """Whether subsets are drawn by the influence that is put to the test."""
         return "influence" in self.subsets or bool(self.left_out)
+
+    @property
+    def ablation_trainings(self) -> int:
+        """Of each mixture that lacks a label, and of each of their controls."""
+        return self.ablation_seeds or self.seeds

@@ -12,6 +12,8 @@ from infra_core.report.interventions import (
     told_apart,
 )
 from infra_core.report.markdown import code, table
+from infra_core.report.taken_away import taken_away_section
+from infra_core.validity.ablations import Ablations
 from infra_core.validity.agreement import FIRST, Agreement
 from infra_core.validity.curves import LeftOut
 from infra_core.validity.detection import Detection
@@ -46,6 +48,8 @@ class ValidityInputs:
         How alike other methods order rows as the first does.
     left_out
         What leaving rows out does; empty if none were.
+    ablations
+        What masking labels does; None if none was.
     patched
         What one more step on a method's rows does; empty if none was taken.
     found_rows
@@ -62,6 +66,7 @@ class ValidityInputs:
     queries: Mapping[str, int]
     alike: Sequence[Agreement]
     left_out: Sequence[LeftOut]
+    ablations: Ablations | None
     patched: Sequence[Patched]
     found_rows: Mapping[str, Sequence[Detection]]
     found_spans: Detection | None
@@ -77,6 +82,7 @@ def build(inputs: ValidityInputs) -> tuple[str, dict[str, Any]]:
         ("Accuracy", _accuracy(inputs, figures)),
         ("How alike scores are", _alike(inputs, figures)),
         ("Rows left out", left_out_section(inputs.left_out, figures)),
+        ("Taken away", taken_away_section(inputs.ablations, figures)),
         ("One more step", patched_section(inputs.patched, figures)),
         ("Planted rows", planted_section(inputs.found_rows, inputs.found_spans, figures)),
         ("What it cost", _costs(inputs, figures)),

@@ -84,14 +84,15 @@ def left_out(outcomes: pl.DataFrame, fractions: Sequence[float], seed: int) -> l
     found = []
     for (group,), ours in outcomes.group_by("group", maintain_order=True):
         for fraction in fractions:
-            at_random = _table(ours, subset_name("random", fraction))
+            at_random = outcome_table(ours, subset_name("random", fraction))
             for side in SIDES:
-                gain = paired_difference(_table(ours, subset_name(side, fraction)), at_random, seed)
+                gain = paired_difference(outcome_table(ours, subset_name(side, fraction)), at_random, seed)
                 found.append(LeftOut(fraction, str(group), side, gain))
     return found
 
 
-def _table(outcomes: pl.DataFrame, subset: str) -> np.ndarray:
-    """Return the log-likelihoods under the models of a subset, queries × seeds."""
+def outcome_table(outcomes: pl.DataFrame, subset: str, column: str = "log_likelihood") -> np.ndarray:
+    """Return what the models of a subset say of one group's queries, queries × seeds."""
     here = outcomes.filter(pl.col("subset") == subset).sort("seed", maintain_order=True)
-    return here["log_likelihood"].to_numpy().reshape(here["seed"].n_unique(), -1).T
+    values = here[column].cast(pl.Float64()).to_numpy()
+    return values.reshape(here["seed"].n_unique(), -1).T

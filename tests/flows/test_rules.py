@@ -39,7 +39,7 @@ def run(finished, tmp_path_factory):
     """The finished run with more arms: its scores are there, what else they ask for is built."""
     given = Recipe.load(shrunk_tiny(tmp_path_factory.mktemp("rules"), mixtures=ARMS))
     found = attribute(given, finished.ctx)
-    known = gather_evidence(given, finished.ctx, found, ARMS)
+    known = gather_evidence(given, finished.ctx, found, map(given.mixing, ARMS))
     mixtures = {arm: mix_arm(given, finished.ctx, found.data, known, arm) for arm in ARMS}
     return given, found, known, mixtures
 

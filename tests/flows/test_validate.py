@@ -61,6 +61,36 @@ def test_seeds_and_subsets_differ_and_every_query_is_told_of(finished):
     assert {figure["n"] for figure in numbers["figures"] if figure["metric"] == "lds"} == {2}
 
 
+def test_labels_are_masked_beside_their_controls_and_the_page_says_what_that_did(finished):
+    """Operators are what sums are made of: unlearnt they are missed, as influence had foretold."""
+    ctx, given = finished.ctx, Recipe.load(finished.recipe)
+    page = run_stages(given, FEW.model_copy(update={"ablated": ("operator", "verification")}), ctx)
+    parts = ctx.store.manifest(made(ctx, page, "retrain")).parts
+    trained = {f"operator-{kind}-{seed}.parquet" for kind in ("masked", "control") for seed in range(2)}
+    assert set(parts) == trained | {f"random-00{subset}-{seed}.parquet" for subset in "01" for seed in "01"}
+    assert len({parts[name]["sha256"] for name in trained}) == len(trained)
+    figures = {each["id"]: each for each in json.loads(ctx.store.read(page, "numbers.json"))["figures"]}
+    of_sums = "group=math/reference/against=control/token_class=operator"
+    assert figures[f"taken away/{of_sums}"]["high"] < 0
+    assert figures[f"foretold/{of_sums}/rule=position"]["high"] < 0
+    assert figures["rows masked/behaviour=verification"]["value"] == 0
+    assert "no span of this label" in ctx.store.read(page, "report.md").decode()
+
+
+@pytest.mark.slow
+def test_rows_of_which_something_else_is_masked_are_trained_on_anew(finished):
+    """The same rows under the same seeds. What was trained on is adopted, and without labels no key moves."""
+    ctx, given = finished.ctx, Recipe.load(finished.recipe)
+    plain = run_stages(given, FEW, ctx)
+    run_stages(given, FEW.model_copy(update={"ablated": ("operator",)}), ctx)
+    page = run_stages(given, FEW.model_copy(update={"ablated": ("syntax", "operator")}), ctx)
+    parts = ctx.store.manifest(made(ctx, page, "retrain")).parts
+    anew = {f"syntax-{kind}-{seed}.parquet" for kind in ("masked", "control") for seed in range(2)}
+    assert {name for name, part in parts.items() if "at" not in part} == anew
+    assert len({part["sha256"] for part in parts.values()}) == len(parts) == 12
+    assert run_stages(given, FEW, ctx) == plain
+
+
 def test_a_recipe_that_does_not_say_how_is_told_what_to_add():
     with pytest.raises(RequestError, match=r"tiny_flip has no section validity.*add one"):
         Recipe.load(RECIPES / "tiny_flip.yaml").require_validity()
@@ -73,18 +103,24 @@ def test_how_scores_are_tested_moves_no_key_of_what_curation_makes():
     shrunk = rehearsal(given).validity
     assert shrunk is not None
     assert max(shrunk.subsets.values()) <= 4
+    assert shrunk.ablation_trainings == shrunk.seeds == 2
 
 
 @pytest.mark.slow
 def test_killed_while_it_retrains_it_goes_on_with_two_workers_to_the_same_outcomes(infra, tmp_path):
     """SIGKILL to all of it after three models; what these said is not asked again."""
-    section = {"subsets": {"random": 4, "domain": 2}, "methods": list(METHODS), "planted": 0.05}
+    section = {
+        "subsets": {"random": 4, "domain": 2},
+        "methods": list(METHODS),
+        "planted": 0.05,
+        "ablated": ["operator"],
+    }
     recipe = shrunk_tiny(tmp_path, validity=section)
     roots = tmp_path / "killed", tmp_path / "quiet"
     process = start(infra, "validate", recipe, "--store", roots[0], "--device", "cpu")
     kill_when(process, lambda: len(list(roots[0].glob("retrain/*/*.parquet"))) >= 3)
     written = {path: path.stat().st_mtime_ns for path in roots[0].glob("retrain/*/*.parquet")}
-    assert 3 <= len(written) < 12
+    assert 3 <= len(written) < 16
 
     def finish(root, *more):
         process = start(infra, "validate", recipe, "--store", root, "--device", "cpu", "--json", *more)
@@ -103,5 +139,5 @@ def test_killed_while_it_retrains_it_goes_on_with_two_workers_to_the_same_outcom
         for artifact in store.artifacts()
         if artifact.stage == "retrain"
     ]
-    assert len(outcomes[0]) == 12
+    assert len(outcomes[0]) == 16
     assert outcomes[0] == outcomes[1]

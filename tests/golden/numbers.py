@@ -44,7 +44,7 @@ def built_beside(recipe: Path, ctx: RunContext) -> list[Artifact]:
     }
     more = given.model_copy(update={"mixtures": {**given.mixtures, **arms}})
     found = attribute(given, ctx)
-    known = gather_evidence(more, ctx, found, arms)
+    known = gather_evidence(more, ctx, found, map(more.mixing, arms))
     how = AttemptParams(draws=1, temperature=0.0, max_new_tokens=8)
     tried = attempt(ctx, checkpoint=found.base, corpus=found.data.reserve, params=AttemptRun.of(given, how))
     asked = ValidityParams(

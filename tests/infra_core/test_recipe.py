@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra_core.errors import RequestError
-from infra_core.recipe import Flip, MixParams, Random, Recipe
+from infra_core.recipe import Ablate, Flip, MixParams, Random, Recipe
 from infra_core.recipe.rehearsal import rehearsal
 from infra_core.store.key import canonical_json
 
@@ -280,6 +280,34 @@ def test_a_family_is_whose_rows_a_swap_may_hold_and_no_identity_of_rows(tiny, tm
 def test_what_cannot_be_varied_or_ablated_is_refused_by_name(tiny, tmp_path, changes, told):
     with pytest.raises(RequestError, match=told):
         load(tmp_path, tiny | changes)
+
+
+@pytest.mark.parametrize(
+    ("ablated", "told"),
+    [
+        (["daydream"], r"validity\.ablated\.0"),
+        ([], r"validity\.ablated"),
+        (["syntax", "other"], "names 'other': spans, or words"),
+        (["syntax", "plan", "syntax"], "names 'syntax' twice"),
+    ],
+)
+def test_labels_that_cannot_be_taken_away_are_refused_by_name(tiny, tmp_path, ablated, told):
+    with pytest.raises(RequestError, match=told):
+        load(tmp_path, tiny | {"validity": {"ablated": ablated}})
+
+
+def test_labels_are_taken_away_where_responses_are_divided(tiny, tmp_path):
+    del tiny["scores"]["spans"]
+    with pytest.raises(RequestError, match=r"validity\.ablated takes spans away.*give scores\.spans"):
+        load(tmp_path, tiny | {"validity": {"ablated": ["syntax"]}})
+
+
+def test_what_masks_a_label_is_the_rule_that_an_arm_would_have(tiny, tmp_path):
+    """So a mixture that some arm made before is there already."""
+    arm = {"kind": "ablate", "token_classes": ["syntax"], "action": "mask"}
+    given = load(tmp_path, tiny | {"mixtures": {"no_syntax": arm}})
+    assert given.mixing_by(Ablate.masking("syntax")) == given.mixing("no_syntax")
+    assert Ablate.masking("verification").behaviours == ("verification",)
 
 
 def test_an_ablation_is_copied_at_random_and_cannot_be_turned_round(tiny, tmp_path):

@@ -37,6 +37,18 @@ def test_what_is_left_out_is_not_trained_on():
     assert curve["retrain"] == pytest.approx(halves["retrain"], rel=1e-3)
 
 
+def test_a_label_is_taken_away_by_two_models_a_seed_that_are_trained_on_all_rows():
+    """More work than as many halves, and less than twice that, since queries are asked as often."""
+    none, one, two = (
+        seconds(ablated=labels)["retrain"] for labels in (None, ("syntax",), ("plan", "syntax"))
+    )
+    four_halves = seconds(subsets={"random": 10})["retrain"] - none
+    assert four_halves < one - none < 2 * four_halves
+    assert two - one == pytest.approx(one - none, rel=1e-2)
+    more = seconds(ablated=("syntax",), ablation_seeds=4)["retrain"]
+    assert more - none == pytest.approx(2 * (one - none), rel=1e-2)
+
+
 def test_methods_cost_what_they_look_at():
     """Words cost nothing, one pass something, the way of training more; refined queries the most."""
     cost = [

@@ -87,6 +87,7 @@ def test_every_correlation_on_the_page_is_in_the_numbers_with_interval_n_and_see
         {"math/correct": 2, "code/correct": 1},
         agreements(scores, [group for _, group in QUERIES], 3),
         [],
+        None,
         [],
         {},
         None,
