@@ -91,7 +91,7 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
             markdown=_for_ui(markdown), key=artifact_key(result.name, key), description=told
         )
     links = {
-        "report-page": (f"{result.report.uri}/report.html", "report.html in the store: download it to look"),
+        "report-page": (result.page, "the page in the store: download it to look"),
         "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
         "store": (store.root, "the store"),
     }

@@ -35,6 +35,11 @@ class Outcome:
         """Artifacts that this run built, wholly or in part."""
         return sum(entry.built for entry in self.stages)
 
+    @property
+    def page(self) -> str:
+        """Where the page for a person is: of a browser, but that of a validation is text."""
+        return f"{self.report.uri}/report.{'html' if self.report.stage == 'report' else 'md'}"
+
     def as_json(self) -> dict[str, object]:
         """Return the object that `infra curate --json` ends with."""
         artifacts: dict[str, list[str]] = defaultdict(list)

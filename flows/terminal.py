@@ -64,7 +64,7 @@ def print_outcome(result: Outcome) -> None:
     _print_numbers(result)
     reused = len(result.stages) - result.built
     console.print(f"{result.built} built, {reused} reused, {result.seconds:.0f} s")
-    console.print(f"report: {escape(result.report.uri)}/report.html", soft_wrap=True)
+    console.print(f"report: {escape(result.page)}", soft_wrap=True)
 
 
 def _print_numbers(result: Outcome) -> None:

@@ -107,6 +107,11 @@ def test_what_was_reused_costs_this_run_nothing():
     assert all("cost" not in row for row in stages(Outcome("toy", report, entries, 7300.0), None))
 
 
+@pytest.mark.parametrize("stage, name", [("report", "report.html"), ("assess", "report.md")])
+def test_a_run_ends_with_the_address_of_a_page_that_its_last_stage_writes(stage, name):
+    assert Outcome("toy", Artifact(stage, "0" * 16, f"file:///s/{stage}/0"), (), 1.0).page.endswith(name)
+
+
 def test_tables_of_attributes_are_the_figures_of_their_metrics():
     """With what each is about, and which metric where a table has several."""
     shared = {"unit": "nats", "low": 0.1, "high": 0.3, "n": 9, "seeds": 1, "group": "math/correct"}
