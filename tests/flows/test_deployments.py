@@ -107,7 +107,7 @@ def test_what_was_reused_costs_this_run_nothing():
     assert all("cost" not in row for row in stages(Outcome("toy", report, entries, 7300.0), None))
 
 
-@pytest.mark.parametrize("stage, name", [("report", "report.html"), ("assess", "report.md")])
+@pytest.mark.parametrize(("stage", "name"), [("report", "report.html"), ("assess", "report.md")])
 def test_a_run_ends_with_the_address_of_a_page_that_its_last_stage_writes(stage, name):
     assert Outcome("toy", Artifact(stage, "0" * 16, f"file:///s/{stage}/0"), (), 1.0).page.endswith(name)
 
