@@ -11,7 +11,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index import BEST, RECIPES, exact_scores
+from benchmarks.index import BEST, exact_scores
+from flows.__main__ import recipe_path
 from flows.curate import ALONE, planned_context
 from infra_core.influence import correlated, overlap
 from infra_core.influence.plan import factor_bytes, module_sizes
@@ -51,7 +52,7 @@ def table(given: Recipe, ctx: RunContext) -> Table:
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     store, name = arguments[0], arguments[1] if len(arguments) > 1 else "tiny"
-    given = Recipe.load(RECIPES / f"{name}.yaml")
+    given = Recipe.load(recipe_path(name))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table(given, planned_context(given, store, ALONE)))
 

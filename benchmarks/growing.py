@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flows.__main__ import recipe_path
 from flows.attribute import attribute
 from flows.curate import ALONE, mix_arms, planned_context, run_stages
 from infra_core.recipe import Recipe, RefitParams, Source
@@ -25,7 +26,6 @@ from infra_core.store.artifact import Artifact
 from tasks._stage import RunContext
 from tasks.drift import read_drift
 
-RECIPES = Path(__file__).parents[1] / "deployments" / "recipes"
 MORE = 0.01
 ROWS = re.compile(r"(?<=[?&]rows=)\d+")
 Seconds = dict[str, float]
@@ -95,7 +95,7 @@ def table(first: Seconds, later: Seconds) -> Table:
 def main(arguments: list[str]) -> None:
     """Run, let the corpus grow, run again, and print."""
     folder, name = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "tiny"
-    given = Recipe.load(name if name.endswith(".yaml") else RECIPES / f"{name}.yaml")
+    given = Recipe.load(recipe_path(name))
     whole = on_files(given, folder, grown=False)
     ctx = planned_context(whole, str(folder / "store"), ALONE)
     report = run_stages(whole, ctx)

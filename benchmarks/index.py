@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
+from flows.__main__ import recipe_path
 from flows.ask import answered
 from flows.attribute import attribute
 from flows.curate import ALONE, planned_context
@@ -39,7 +40,6 @@ from infra_core.store.tables import read_table, read_tables
 from tasks._stage import RunContext
 from tasks.ask import ANSWERS, CANDIDATES
 
-RECIPES = Path(__file__).parents[1] / "deployments" / "recipes"
 COORDINATES = (16, 64, 256, 1024, 4096)
 BEST = 16
 ROWS, PART, GROUPS = 100_000, 500, 3
@@ -135,7 +135,7 @@ def question_table() -> Table:
 def main(arguments: list[str]) -> None:
     """Measure both and print."""
     store, name = arguments[0], arguments[1] if len(arguments) > 1 else "tiny"
-    given = Recipe.load(RECIPES / f"{name}.yaml")
+    given = Recipe.load(recipe_path(name))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(question_table())
     console.print(agreement_table(given, planned_context(given, store, ALONE)))

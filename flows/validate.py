@@ -66,7 +66,7 @@ def run_stages(given: Recipe, asked: ValidityParams, ctx: RunContext) -> Artifac
         patched=patch_tails(given, asked, ctx, found, scores),
         ablated={
             "mixtures": ablated,
-            "scores": by_rule(given, ctx, found),
+            "scores": given.scores.by_rule(found.scores, other_scores(given, ctx, found)),
             "tokenizer": found.base,
             "benchmarks": found.data.benchmarks,
         }
@@ -108,13 +108,6 @@ def take_away(
         }
         for label, pair in wanted.items()
     }
-
-
-def by_rule(given: Recipe, ctx: RunContext, found: Found) -> dict[str, Artifact]:
-    """Return the scores of the corpus by token rule: the recipe's own, and the other if it compares them."""
-    other = other_scores(given, ctx, found)
-    rules = {given.scores.token_rule: found.scores, given.scores.other_rule.token_rule: other}
-    return {rule: scores for rule, scores in rules.items() if scores is not None}
 
 
 def patch_tails(

@@ -97,7 +97,7 @@ def report(
     seeds = {name: derive_seed(params.recipe.seed, name) for name in SEEDED}
     # Rows that the screen refused are scored, since scoring is row-local, but nobody trains on them.
     corpus = Corpus.of(rows, refused(screened, "corpus"), rated, found, seeds)
-    rules = _by_rule(params.recipe, found)
+    rules = params.recipe.scores.by_rule(scores, found.get("other_scores"))
     influence = influence_of(ctx, Scored(scores), corpus)
     # polars and numpy compute outside of Python's lock.
     with ThreadPoolExecutor(CORES) as workers:
@@ -205,14 +205,6 @@ def _shapes(rated: pl.DataFrame) -> pl.DataFrame:
     once = rated.filter(pl.col("pool") == "corpus").unique("example_id", keep="first", maintain_order=True)
     tokens = pl.col("prompt_tokens").cast(pl.Int64) + pl.col("response_tokens")
     return once.select("example_id", "band", tokens=tokens)
-
-
-def _by_rule(recipe: Recipe, found: Mapping[str, Any]) -> dict[str, Artifact]:
-    """Return scores by token rule, those that everything rests on first."""
-    both: dict[str, Artifact] = {recipe.scores.token_rule: found["scores"]}
-    if found.get("other_scores") is not None:
-        both[recipe.scores.other_rule.token_rule] = found["other_scores"]
-    return both
 
 
 def _stages(ctx: RunContext, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:

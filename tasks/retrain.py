@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import polars as pl
 
 from infra_core.corpus import TokenizedExample
 from infra_core.corpus.render import render
+from infra_core.corpus.schema import distinct
 from infra_core.evaluation.likelihood import likelihoods
 from infra_core.lm.load import load_tokenizer
 from infra_core.recipe import Params, Recipe, TrainParams, ValidityParams
@@ -178,16 +180,20 @@ def retrain_units(ctx: RunContext, out: WorkDir, units: Sequence[Unit], given: R
     """Train on some subsets or mixtures, one after the other, and write what comes of each."""
     folder = model_folder(ctx, given.base)
     tokenizer = load_tokenizer(folder)
-    rows = training_rows(ctx, given.corpus).unique("example_id", keep="first", maintain_order=True)
+    rows = distinct(training_rows(ctx, given.corpus))
     examples = {example.example_id: example for example in render(rows, tokenizer, spans=None)}
     drawn = read_table(ctx.store, given.subsets, DRAWN, SUBSETS)
     members = dict(drawn.select("subset", "example_ids").iter_rows())
 
-    def trained_on(unit: Unit) -> list[TokenizedExample]:
-        if unit.mixture is None:
-            return [examples[name] for name in members[unit.subset]]
-        own = fitting_rows(ctx, unit.mixture, given.params.train.max_tokens)
+    @lru_cache(maxsize=1)  # its seeds follow each other
+    def all_of(mixture: Artifact) -> list[TokenizedExample]:
+        own = fitting_rows(ctx, mixture, given.params.train.max_tokens)
         return list(render(own, tokenizer, spans=None))
+
+    def trained_on(unit: Unit) -> list[TokenizedExample]:
+        if unit.mixture is not None:
+            return all_of(unit.mixture)
+        return [examples[name] for name in members[unit.subset]]
 
     asked = asked_queries(ctx, given.queries)
     queries = query_examples(asked, tokenizer)

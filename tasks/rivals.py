@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from infra_core.corpus.render import render
+from infra_core.corpus.schema import distinct
 from infra_core.influence import FactorParams, ScoreParams
 from infra_core.recipe import Params, Recipe, TrainParams, ValidityParams
 from infra_core.recipe.validity import Method, Variant
@@ -163,7 +164,7 @@ def contest_of(ctx: RunContext, given: Scored) -> Contest:
     """Return what methods may look at."""
     model, tokenizer = load_checkpoint(ctx, given.checkpoint, given.params.factors.modules)
     before, _ = load_checkpoint(ctx, given.base)
-    rows = training_rows(ctx, given.corpus).unique("example_id", keep="first", maintain_order=True)
+    rows = distinct(training_rows(ctx, given.corpus))
     asked = asked_queries(ctx, given.queries)
     examples = [
         (example, f"{prompt}\n{response}")

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from infra_core.corpus.render import render
+from infra_core.corpus.schema import distinct
 from infra_core.recipe import Params, Recipe, ValidityParams
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
@@ -60,7 +61,7 @@ def tail_patch(
         return
     model, tokenizer = load_checkpoint(ctx, checkpoint)
     model.float()  # a step is too small for bf16
-    rows = training_rows(ctx, corpus).unique("example_id", keep="first", maintain_order=True)
+    rows = distinct(training_rows(ctx, corpus))
     examples = {example.example_id: example for example in render(rows, tokenizer, spans=None)}
     asked = asked_queries(ctx, queries)
     answers = query_examples(asked, tokenizer)

@@ -84,6 +84,13 @@ def _told(value: float, p: float) -> Verdict:
     return "better" if value > 0 else "worse"
 
 
+def told_apart(gain: Interval) -> Verdict:
+    """Return whether a gain is one, by its interval."""
+    if gain.low > 0:
+        return "better"
+    return "worse" if gain.high < 0 else "cannot tell"
+
+
 def mean_interval(table: Table, seed: int, *, alike: Sequence[Table] = ()) -> Interval:
     """Return the mean of a table with its 95 % interval over questions and training seeds.
 

@@ -1,12 +1,14 @@
 """Which queries, which curvature, which scores."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
 from infra_core.recipe.data import Source
 from infra_core.recipe.evaluation import AskParams, Temperature
 from infra_core.recipe.params import Count, Fraction, ModuleChoice, Params
+
+Scores = TypeVar("Scores")
 
 
 class QueryParams(AskParams):
@@ -57,6 +59,11 @@ class ScoreParams(Params):
         """The same under the token rule that this is not."""
         other = "loss_term" if self.token_rule == "position" else "position"
         return self.model_copy(update={"token_rule": other})
+
+    def by_rule(self, own: Scores, other: Scores | None) -> dict[str, Scores]:
+        """Return scores by token rule: those by these params first, and those by the other rule if any."""
+        both = {self.token_rule: own, self.other_rule.token_rule: other}
+        return {rule: scores for rule, scores in both.items() if scores is not None}
 
 
 class QuestionParams(Params):

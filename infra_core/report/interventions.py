@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from infra_core.evaluation.statistics import Interval
+from infra_core.evaluation.statistics import told_apart
 from infra_core.report.figures import Figures, Place
 from infra_core.report.markdown import code, table
 from infra_core.validity.curves import LeftOut
@@ -89,10 +89,3 @@ def _auc(figures: Figures, found: Detection, method: str | None) -> str:
     if method is not None:
         figures.plain("average precision", found.precision, place, "correlation")
     return figures.interval("auc", found.auc, place, "correlation")
-
-
-def told_apart(gain: Interval) -> str:
-    """Return whether a gain is one, by its interval."""
-    if gain.low > 0:
-        return "better"
-    return "worse" if gain.high < 0 else "cannot tell"

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from infra_core.evaluation.statistics import Interval
+from infra_core.evaluation.statistics import Interval, told_apart
 from infra_core.recipe.mixture import is_behaviour
 from infra_core.report.figures import Figures, Place
-from infra_core.report.interventions import told_apart
 from infra_core.report.markdown import code, table
 from infra_core.validity.ablations import (
     CONTROL,

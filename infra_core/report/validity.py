@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra_core.evaluation.statistics import told_apart
 from infra_core.report.figures import Figures, Place
 from infra_core.report.interventions import (
     left_out_section,
     patched_section,
     planted_section,
-    told_apart,
 )
 from infra_core.report.markdown import code, table
 from infra_core.report.taken_away import taken_away_section

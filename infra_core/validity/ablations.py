@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from infra_core.corpus import TokenizedExample
-from infra_core.evaluation.statistics import Interval, mean_interval
+from infra_core.evaluation.statistics import Interval, mean_interval, told_apart
 from infra_core.recipe.mixture import is_behaviour
 from infra_core.validity.curves import outcome_table
 
@@ -252,9 +252,10 @@ def apart(outcomes: pl.DataFrame, labels: Sequence[str], seed: int) -> list[Apar
 
 def sign(measured: Interval, predicted: Interval) -> Sign:
     """Return whether a change went the way that was foretold, where both are clear."""
-    if any(each.low <= 0 <= each.high for each in (measured, predicted)):
+    went, was_told = told_apart(measured), told_apart(predicted)
+    if "cannot tell" in (went, was_told):
         return "cannot tell"
-    return "agrees" if (measured.value > 0) == (predicted.value > 0) else "contrary"
+    return "agrees" if went == was_told else "contrary"
 
 
 def _gain(outcomes: pl.DataFrame, label: str, column: str) -> np.ndarray:
