@@ -114,6 +114,7 @@ def test_killed_while_it_retrains_it_goes_on_with_two_workers_to_the_same_outcom
         "methods": list(METHODS),
         "planted": 0.05,
         "ablated": ["operator"],
+        "tail_patch": 2,
     }
     recipe = shrunk_tiny(tmp_path, validity=section)
     roots = tmp_path / "killed", tmp_path / "quiet"
@@ -133,11 +134,15 @@ def test_killed_while_it_retrains_it_goes_on_with_two_workers_to_the_same_outcom
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert result["report"].endswith("/report.md")
     finish(roots[1])
-    outcomes = [
-        {name: part["sha256"] for name, part in store.manifest(artifact).parts.items()}
-        for store in map(ArtifactStore, map(str, roots))
-        for artifact in store.artifacts()
-        if artifact.stage == "retrain"
+    outcomes, patched = [
+        [
+            {name: part["sha256"] for name, part in store.manifest(artifact).parts.items()}
+            for store in map(ArtifactStore, map(str, roots))
+            for artifact in store.artifacts()
+            if artifact.stage == stage
+        ]
+        for stage in ("retrain", "tail_patch")
     ]
-    assert len(outcomes[0]) == 16
+    assert [len(parts) for parts in (outcomes[0], patched[0])] == [16, len(METHODS)]
     assert outcomes[0] == outcomes[1]
+    assert patched[0] == patched[1]
