@@ -22,7 +22,7 @@ from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.labels import DATA, Labels
 from infra_core.influence.layer_ranges import layer_ranges, run_range
 from infra_core.influence.logits import scored_logits
-from infra_core.influence.long_rows import climb, descend
+from infra_core.influence.long_rows import climb, descend, is_layered
 from infra_core.influence.stretches import Stretch, stretches
 from infra_core.influence.tracking import Hooks, Tracked, capture
 from infra_core.lm.batching import Batch
@@ -154,7 +154,7 @@ class KeptPasses(Sequence[TokenizedExample]):
             return False
         for stretch in reversed(laid):
             within = self._tracked.within(list(filter(stretch.holds, self._tracked.blocks)))
-            if batch.oversized and stretch.in_a_row:
+            if is_layered(model, batch) and stretch.in_a_row:
                 given = self._shelf[_into(name, stretch.modules[0])].to(batch.ids.device)
                 came_back = [
                     (each, self._shelf[_of(name, each, stretch.modules[-1])].to(batch.ids.device))

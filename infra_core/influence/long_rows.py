@@ -1,7 +1,8 @@
 """Rows too long for one pass: activations of one layer exist at a time, computed again on the way back.
 
 Kept on the way up is what goes into each layer. The output head then gives the gradient of what the last
-layer gave, and each layer, run once more by itself, that of what went into it.
+layer gave, and each layer, run once more by itself, that of what went into it. So do all rows of a model
+whose layers wait on the host: weights of one layer exist at a time then, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +19,18 @@ from infra_core.influence.packing import laid_out
 from infra_core.influence.stretches import Stretch
 from infra_core.influence.tracking import Hooks, Tracked, capture, layer_of
 from infra_core.lm.batching import Batch
+from infra_core.lm.on_host import is_on_host
 
 Gradients = Sequence[tuple[Labels, Tensor]]
 """Of the same tensor, under several labels."""
 
 Came = Callable[[str, Gradients], None]
 """Told of a layer that is reached, and of the gradients of what it gave."""
+
+
+def is_layered(model: nn.Module, batch: Batch) -> bool:
+    """Whether a batch goes through layer by layer: a row that is too long, or a model that is too large."""
+    return batch.oversized or is_on_host(model)
 
 
 def pass_by_layer(

@@ -17,7 +17,7 @@ from infra_core.influence.kept import KeptPasses, Record, kept_passes, recording
 from infra_core.influence.labels import Labels, fisher_labels, targets
 from infra_core.influence.layer_ranges import lone_layers
 from infra_core.influence.logits import scored_logits
-from infra_core.influence.long_rows import pass_by_layer
+from infra_core.influence.long_rows import is_layered, pass_by_layer
 from infra_core.influence.precision import wide
 from infra_core.influence.tracking import Hooks, Tracked, capture, track
 from infra_core.lm.batching import Batch, batches, predicting
@@ -148,7 +148,8 @@ def send_gradients(
     With `kept`, neither is run where they were kept before; where they were not they are now, if there is
     room, and those of the data's own labels with them: a backward pass more that saves both passes later.
 
-    A row that is longer than a batch may be is gone through layer by layer, if the model can be.
+    A row that is longer than a batch may be, and every row of a model whose layers wait on the host, is gone
+    through layer by layer, if the model can be.
     """
     if kept is None or not kept.replay(model, batch, rows, labels, hooks):
         _pass(model, tracked, batch, rows, labels, hooks, kept)
@@ -202,7 +203,7 @@ def _pass(
     hooks: Hooks,
     kept: KeptPasses | None,
 ) -> None:
-    if batch.oversized:
+    if is_layered(model, batch):
         ranges = [each for each in kept.watched() if each.in_a_row] if kept is not None else []
         names = [*tracked.blocks, *(block for each in ranges for block in each.blocks)]
         if (layers := lone_layers(model, names)) is not None:
@@ -243,9 +244,9 @@ def differentiate(loss: Float[Tensor, ""], *, again: bool = False) -> None:
 
 
 def accumulator(model: nn.Module, block: Block, *shape: int) -> Tensor:
-    """Return zeros beside a block's weight, wide enough to add up what comes of it."""
-    weight = model.get_parameter(block.parameter)
-    return torch.zeros(shape, dtype=wide(weight.dtype), device=weight.device)
+    """Return zeros where the model runs, wide enough to add up what comes of a block."""
+    dtype = wide(model.get_parameter(block.parameter).dtype)
+    return torch.zeros(shape, dtype=dtype, device=next(model.parameters()).device)
 
 
 def require_finite(sums: Mapping[str, Tensor], what: str, rows: Sequence[TokenizedExample]) -> None:
