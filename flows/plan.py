@@ -56,6 +56,7 @@ def planned_sizes(
         "recompute": planned.recompute,
         "factor_bytes": planned.room_of(sharing),
         "pass_bytes": planned.passing,
+        "on_host": planned.on_host,
     }
 
 
@@ -81,10 +82,10 @@ def _assumed_rows(source: Source) -> int:
 
 def plan_line(planned: Plan) -> str:
     """Return one line: rows, tokens, estimated minutes."""
-    hint = ""
+    hint = "; passes find the layers of the model on the host" if planned.on_host else ""
     if not planned.fits:
         stages, larger = ", ".join(planned.too_large()), " or ".join(planned.would_fit)
-        hint = f"; {stages} does NOT fit in its memory: take {larger}"
+        hint += f"; {stages} does NOT fit in its memory: take {larger}"
     if planned.longest_row:  # none, where no row at all fits: said above
         hint += f"; a row of over {planned.longest_row:,} tokens does NOT fit its passes for influence"
     return (

@@ -1,5 +1,6 @@
 """Checkpoints between store and memory, for every stage that needs the model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -8,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from infra_core.errors import DataError
 from infra_core.lm.classes import PreTrainedModel
 from infra_core.lm.load import load
+from infra_core.lm.on_host import leave_on_host
 from infra_core.recipe.params import ModuleChoice, names_adapters
 from infra_core.store.artifact import Artifact
 from infra_core.store.lineage import ancestors
@@ -42,6 +44,16 @@ def load_checkpoint(
     model, tokenizer = load(model_folder(ctx, base), device=ctx.device)
     beside = ctx.store.fetch(checkpoint, prefix=after(share, ADAPTER))
     return cast(PreTrainedModel, attach(model, beside)), tokenizer  # answers as a model does
+
+
+def load_to_pass(
+    ctx: RunContext, checkpoint: Artifact, modules: ModuleChoice = "", share: float = 1.0
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a checkpoint as `load_checkpoint` does, for passes alone: its layers may wait on the host."""
+    if not ctx.on_host:
+        return load_checkpoint(ctx, checkpoint, modules, share)
+    model, tokenizer = load_checkpoint(replace(ctx, device="cpu"), checkpoint, modules, share)
+    return leave_on_host(model, ctx.device), tokenizer
 
 
 def after(share: float, folder: str) -> str:

@@ -20,7 +20,7 @@ from infra_core.influence.tracking import layer_of
 from infra_core.lm.classes import PreTrainedModel
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
-from tasks._checkpoint import load_checkpoint
+from tasks._checkpoint import load_to_pass
 from tasks._pools import pool_rows
 from tasks._stage import RunContext
 
@@ -45,7 +45,7 @@ def load_fitted(
     ctx: RunContext, checkpoint: Artifact, fitted: FactorParams
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the model that a curvature is of, as it was then."""
-    return load_checkpoint(ctx, checkpoint, fitted.modules, fitted.after or 1.0)
+    return load_to_pass(ctx, checkpoint, fitted.modules, fitted.after or 1.0)
 
 
 def fit_rows(

@@ -72,7 +72,9 @@ class Fit:
 def fit_layers(ctx: RunContext, out: WorkDir, fit: Fit) -> None:
     """Fit what is still to be fitted and write it, a file a layer."""
     shared = is_shared(ctx) and not fit.light
-    loaded = load_fitted(replace(ctx, device="cpu") if shared else ctx, fit.checkpoint, fit.params)
+    loaded = load_fitted(
+        replace(ctx, device="cpu", on_host=False) if shared else ctx, fit.checkpoint, fit.params
+    )
     pending = pending_modules(out, loaded[0], fit.params)
     if not pending:
         return

@@ -45,6 +45,9 @@ class RunContext:
         does not fit is done some layers at a time, with the same bits; None for no limit.
     pass_bytes
         What a pass holds there, which is free again when covariances are decomposed.
+    on_host
+        Whether passes for influence leave the weights of the model's layers on the host and copy them layer
+        by layer: planned where there is no room for the whole model, and changes no bit.
     save_seconds
         At most this much training is lost to a kill, or ten times what saving takes.
     processes
@@ -69,6 +72,7 @@ class RunContext:
     micro_batch_tokens: int = 16_384
     factor_bytes: int | None = None
     pass_bytes: int = 0
+    on_host: bool = False
     save_seconds: float = 60.0
     processes: int = 1
     sharding: Sharding = "ddp"

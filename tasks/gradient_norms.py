@@ -12,7 +12,7 @@ from infra_core.recipe import Params, Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
-from tasks._checkpoint import load_checkpoint
+from tasks._checkpoint import load_to_pass
 from tasks._in_context import in_context
 from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
@@ -50,7 +50,7 @@ class Measured:
 
 def norms_of_parts(ctx: RunContext, out: WorkDir, names: Sequence[str], given: Measured) -> None:
     """Measure the gradients of some parts."""
-    model, tokenizer = load_checkpoint(ctx, given.checkpoint, given.modules)
+    model, tokenizer = load_to_pass(ctx, given.checkpoint, given.modules)
     plain = {name: IdentityFactors() for name in choose_blocks(model, given.modules)}
     # With identity curvature an example's influence on itself is the square of its gradient's length.
     params = ScoreParams(token_rule="position")

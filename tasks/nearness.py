@@ -10,7 +10,7 @@ from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
 from tasks._asked import asked_queries, query_examples
-from tasks._checkpoint import load_checkpoint
+from tasks._checkpoint import load_to_pass
 from tasks._in_context import in_context
 from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
@@ -31,7 +31,7 @@ def nearness_of_parts(
 ) -> None:
     """Write the cosines of the rows of some parts."""
     checkpoint, corpus, queries = given
-    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    model, tokenizer = load_to_pass(ctx, checkpoint)
     asked = asked_queries(ctx, queries)
     answers = query_examples(asked, tokenizer)
     wanted = embed(model, answers, batch_tokens=ctx.micro_batch_tokens)

@@ -7,7 +7,7 @@ from infra_core.evaluation.likelihood import reference_likelihoods
 from infra_core.store.artifact import Artifact
 from infra_core.store.store import WorkDir
 from infra_core.store.tables import write_table
-from tasks._checkpoint import load_checkpoint
+from tasks._checkpoint import load_to_pass
 from tasks._row_local import of_texts, part_by_part
 from tasks._shares import share_out
 from tasks._stage import RunContext, stage
@@ -25,7 +25,7 @@ def perplexity_of_parts(
 ) -> None:
     """Write the NLL of every response of some parts."""
     checkpoint, corpus = given
-    model, tokenizer = load_checkpoint(ctx, checkpoint)
+    model, tokenizer = load_to_pass(ctx, checkpoint)
     for name, rows in part_by_part(ctx, corpus, names, "perplexity"):
         found = reference_likelihoods(model, tokenizer, rows, batch_tokens=ctx.micro_batch_tokens)
         write_table(out, name, found, LIKELIHOODS)

@@ -27,20 +27,16 @@ def leave_on_host(model: Model, device: str | torch.device) -> Model:
     Parameters
     ----------
     model
-        On the host. Its layers are the entries of its largest list of modules.
+        On the host.
     device
         Where it is to run.
 
     Raises
     ------
     ValueError
-        If it has no list of modules.
+        If it has no layers.
     """
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise ValueError("a model that has no list of layers cannot leave them on the host")
-    there = torch.device(device)
-    layers = max(lists, key=lambda each: sum(weight.numel() for weight in each.parameters()))
+    there, layers = torch.device(device), layers_of(model)
     held = list(layers)
     del layers[:]
     model.to(there)
@@ -54,6 +50,25 @@ def leave_on_host(model: Model, device: str | torch.device) -> Model:
 def is_on_host(model: nn.Module) -> bool:
     """Whether a model's layers wait on the host."""
     return model in _waiting
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """Return the layers of a model: its largest list of modules.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise ValueError(f"a {type(model).__name__} has no list of layers")
+    return max(lists, key=count_weights)
+
+
+def count_weights(module: nn.Module) -> int:
+    """Count the numbers that a module learns."""
+    return sum(weight.numel() for weight in module.parameters())
 
 
 def _run_on(device: torch.device, layer: nn.Module) -> Callable[..., Any]:

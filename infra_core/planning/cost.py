@@ -77,6 +77,8 @@ class Plan:
         If it does not: on what it would.
     longest_row
         In tokens, that influence has room for, if there are longer ones.
+    on_host
+        Whether passes find the weights of layers on the host.
     """
 
     volume: Volume
@@ -89,6 +91,7 @@ class Plan:
     passing: int
     would_fit: tuple[str, ...] = ()
     longest_row: int | None = None
+    on_host: bool = False
 
     @property
     def fits(self) -> bool:
@@ -124,6 +127,7 @@ class Plan:
             "fits": self.fits,
             "would_fit": list(self.would_fit),
             "longest_row": self.longest_row,
+            "on_host": self.on_host,
             "micro_batch_tokens": self.batch,
             "recompute": self.recompute,
             "rows": self.volume.rows,
@@ -140,7 +144,8 @@ def plan(
     """Return the plan of a recipe for a model of this config.
 
     Training is taken to shard weights, gradients and moments over the devices. Fitting, scoring and answering
-    hold the whole model on each and divide the rows; fitting then divides the layers, too.
+    hold the whole model on each and divide the rows; fitting then divides the layers, too. Where that leaves
+    no room for passes, fitting and scoring leave the weights of layers on the host.
 
     Parameters
     ----------
@@ -181,12 +186,15 @@ def _planned(
     shape, sizes = model
     groups, usable = query_groups(recipe), int(USABLE * machine.memory_bytes)
     memory = Memory(recipe, shape, sizes, groups, machine.devices, usable)
+    if machine.host_bytes is not None and not memory.has_room_to_pass(BATCHES[-1]):
+        memory = replace(memory, on_host=True)
     # From the device's whole memory, never from what is free or fast just now: the flow takes this number,
     # and a run that is resumed must cut its batches as before.
     width = memory.weight_bytes
-    fast = (size for size in BATCHES if shape.pass_bytes(size, width) <= machine.pass_bytes)
-    batch = next(filter(memory.has_room, fast), BATCHES[-1])
-    run = StageWork(recipe, shape, volume, batch, memory.recomputes())
+    fast = [size for size in BATCHES if shape.pass_bytes(size, width) <= machine.pass_bytes]
+    rooms = (memory.has_room, memory.has_room_to_pass)
+    batch = next((size for room in rooms for size in fast if room(size)), BATCHES[-1])
+    run = StageWork(recipe, shape, volume, batch, memory.recomputes(), memory.layered * memory.on_host)
     partitions = {stage: len(memory.turns(stage, batch)) for stage in TURNS}
     passes = {stage: min(partitions[stage], 2) for stage in TURNS}
     passes |= {"score": 1, "index": partitions["index"]}
@@ -210,7 +218,7 @@ def _planned(
         stages.insert(0, _verifying(recipe, volume))
     known, longest = factor_bytes(sizes), memory.longest_passed
     left = memory.room(batch), memory.passing(batch)
-    found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, *left)
+    found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, *left, on_host=memory.on_host)
     return found if longest >= memory.longest_row else replace(found, longest_row=longest)
 
 

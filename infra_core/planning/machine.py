@@ -22,6 +22,7 @@ SUSTAINED = 0.4  # of the products in a data sheet: what well-tuned training of 
 # Larger passes gain nothing on a CPU: their products are large enough, and all else is memory touched afresh.
 CPU_PASS_BYTES = 2e9
 MOST_FLOP = 1e10  # of the product that is measured
+HOST_BYTES = 8e9  # a second, from memory that is not pinned: a quarter of PCI Express 4.0's 32 GB/s; assumed
 CONTAINER = tuple(Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes"))
 """Where Linux says how much memory a container has: control groups 2, and 1."""
 
@@ -84,10 +85,11 @@ def machine_of(
     if (known := DEVICES.get(memory.lower())) is not None:
         rates = SUSTAINED * known.flops, 4 / known.bandwidth, KNOWN_CALL_SECONDS
         basis = f"{SUSTAINED:.0%} of {known.flops / 1e12:g} TFLOP/s in bf16 a device ({known.name})"
-        return Machine(known.memory_bytes, devices, *rates, basis=basis)
+        return Machine(known.memory_bytes, devices, *rates, basis=basis, host_bytes=HOST_BYTES)
     total = _bytes(memory) if memory else torch.cuda.get_device_properties(device).total_memory
     assumed = (KNOWN_FLOPS, KNOWN_NUMBER_SECONDS, KNOWN_CALL_SECONDS)
-    return Machine(total, devices, *assumed, basis="assumed 300 TFLOP/s in bf16 a device")
+    basis = "assumed 300 TFLOP/s in bf16 a device"
+    return Machine(total, devices, *assumed, basis=basis, host_bytes=HOST_BYTES)
 
 
 def memory_here() -> int:

@@ -52,8 +52,8 @@ class StageBytes:
 class Memory:
     """How a recipe's model lies on devices of one kind.
 
-    Fitting and scoring hold the whole model on a device; training may divide it. Fitting takes at least as
-    many turns as there are devices, which share them.
+    Fitting and scoring hold the whole model on a device, or leave its layers on the host; training may divide
+    it. Fitting takes at least as many turns as there are devices, which share them.
 
     Attributes
     ----------
@@ -61,6 +61,8 @@ class Memory:
         Of queries.
     usable
         Bytes of a device that may be taken.
+    on_host
+        Whether passes find the weights of layers on the host (`infra_core.lm.on_host`).
     """
 
     recipe: Recipe
@@ -69,6 +71,7 @@ class Memory:
     groups: int
     devices: int
     usable: int
+    on_host: bool = False
 
     @property
     def weight_bytes(self) -> int:
@@ -80,6 +83,18 @@ class Memory:
     def model(self) -> int:
         """Bytes of the whole model."""
         return self.shape.weights * self.weight_bytes
+
+    @property
+    def passed(self) -> int:
+        """Bytes of the model on a device that passes it: all, or without its layers and with two copies."""
+        return (
+            self.model - self.layered + 2 * self.layered // self.shape.layers if self.on_host else self.model
+        )
+
+    @property
+    def layered(self) -> int:
+        """Bytes of all layers."""
+        return self.shape.layered * self.weight_bytes
 
     @property
     def longest_row(self) -> int:
@@ -106,18 +121,22 @@ class Memory:
     def has_room(self, batch: int) -> bool:
         """Whether passes over so many positions leave room for training, and for a layer of every stage."""
         training = self.shape.training_bytes(batch, self.recomputes())
-        return self.trained().total + training <= self.usable and all(
-            self.of(stage, batch).total <= self.usable for stage in TURNS
-        )
+        return self.trained().total + training <= self.usable and self.has_room_to_pass(batch)
+
+    def has_room_to_pass(self, batch: int) -> bool:
+        """Whether they do for influence alone, which need not be made where training is."""
+        return all(self.of(stage, batch).total <= self.usable for stage in TURNS)
 
     def room(self, batch: int) -> int:
         """Return what is left for factors and queries beside the model and a pass."""
-        return max(0, self.usable - self.model - self.passing(batch))
+        return max(0, self.usable - self.passed - self.passing(batch))
 
     def passing(self, batch: int) -> int:
         """Return what a pass holds: of a batch, or of the longest row, which goes layer by layer."""
-        whole = self.shape.pass_bytes(batch, self.weight_bytes)
         longest = min(self.longest_row, self.longest_passed)
+        if self.on_host:  # where all goes layer by layer
+            return self.shape.layered_bytes(max(batch, longest), self.weight_bytes)
+        whole = self.shape.pass_bytes(batch, self.weight_bytes)
         return whole if longest <= batch else max(whole, self.shape.layered_bytes(longest, self.weight_bytes))
 
     @cached_property
@@ -125,7 +144,7 @@ class Memory:
         """The longest row, in tokens, that has room beside the model and what scores take at the least."""
         layers = [list(each.values()) for each in by_layer({size.name: size for size in self.sizes}).values()]
         least = max(*map(need_of("score", self.groups).of, layers), self._scoring(layers))
-        left = max(0, self.usable - self.model - least)
+        left = max(0, self.usable - self.passed - least)
         return left // self.shape.layered_bytes(1, self.weight_bytes)
 
     def turns(self, stage: str, batch: int) -> list[list[ModuleSize]]:
@@ -143,8 +162,9 @@ class Memory:
             activations = self.shape.training_bytes(longest, self.recomputes())
             return StageBytes(trained.weights, trained.optimiser, activations)
         if stage not in TURNS:
-            return StageBytes(self.model, activations=self.shape.answer_bytes(batch, self.weight_bytes))
-        held = StageBytes(self.model, activations=self.passing(batch))
+            weights = self.passed if stage in FORWARD else self.model
+            return StageBytes(weights, activations=self.shape.answer_bytes(batch, self.weight_bytes))
+        held = StageBytes(self.passed, activations=self.passing(batch))
         turns, need = self.turns(stage, batch), need_of(stage, self.groups)
         return max(self._moments(stage, held, turns, max(turns, key=need.of)), key=lambda each: each.total)
 
@@ -176,9 +196,14 @@ class Memory:
         """Return what directions take while examples are scored: one block's, if they wait on disk."""
         each = [size.weight_bytes for turn in turns for size in turn]
         directions = self.groups * (sum(each) if len(turns) == 1 else max(each))
-        moving = self.recipe.scores.token_rule == "loss_term"  # along one group's direction, in all weights
-        return directions + (sum(each) * self.weight_bytes // FP32 if moving else 0)
+        if self.recipe.scores.token_rule != "loss_term":
+            return directions
+        moving = sum(each) * self.weight_bytes // FP32  # along one group's direction, in all weights
+        return directions + (2 * moving // self.shape.layers if self.on_host else moving)
 
 
 TURNS = ("fit_eigenbasis", "fit_factors", "score", "index")
 """Stages that take some layers at a time where not all fit."""
+
+FORWARD = ("perplexity", "nearness")
+"""Stages that pass rows through the model and do not go back."""

@@ -47,6 +47,7 @@ class StageWork:
     volume: Volume
     batch: int
     recompute: bool
+    copied: int = 0  # bytes of all layers, if they wait on the host
 
     @property
     def arms(self) -> int:
@@ -122,7 +123,8 @@ class StageWork:
         if params.token_rule == "loss_term":
             # Forward mode: a value and a tangent, for each group anew.
             dual = self.shape.forward(tokens, self.length, tokens / self.batch) * 3
-            return dual * query_groups(self.recipe)
+            moving = self._copying(tokens, times=2)  # weights, and the directions that they move along
+            return (dual + moving) * query_groups(self.recipe)
         tracked = sum(size.d_out * size.d_in for size in sizes)
         return self.through(tokens) + Work(2 * tracked * tokens * query_groups(self.recipe))
 
@@ -142,7 +144,10 @@ class StageWork:
     def passing(self, kind: str) -> Work:
         """Return the work of one forward pass over what some rule wants to know this of."""
         tokens = self._tokens(kind, f"reserve_{kind}")
-        return self.shape.forward(tokens, self.length, math.ceil(tokens / self.batch)) if tokens else Work()
+        if not tokens:
+            return Work()
+        forward = self.shape.forward(tokens, self.length, math.ceil(tokens / self.batch))
+        return forward + self._copying(tokens, times=1)
 
     def _tokens(self, *kinds: str) -> int:
         """Sum the tokens of the pools that these kinds of evidence are asked of; perplexity always is."""
@@ -161,10 +166,15 @@ class StageWork:
         return self._drawn(how, volume.rows + volume.reserve_rows + volume.questions)
 
     def through(self, tokens: Amount) -> Work:
-        """Return the work of going forward, and back to the activations."""
+        """Return the work of going forward, and back to the activations; layer by layer, forward twice."""
         passes = math.ceil(tokens / self.batch)
-        forward = self.shape.forward(tokens, self.length, passes)
-        return forward + self.shape.backward(tokens, self.length, passes, of_weights=False)
+        forward = self.shape.forward(tokens, self.length, passes) * (2 if self.copied else 1)
+        back = self.shape.backward(tokens, self.length, passes, of_weights=False)
+        return forward + back + self._copying(tokens, times=2)
+
+    def _copying(self, tokens: Amount, times: int) -> Work:
+        """Return the work of copying all layers to the device, so often a pass, if they are not there."""
+        return Work(copied=math.ceil(tokens / self.batch) * times * self.copied)
 
     def asking(self) -> Work:
         """Return the work of the queries' answers."""

@@ -7,11 +7,13 @@ on a Qwen2 model of transformers 5 by a dispatch mode of torch (a Llama differs 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from infra_core.lm.on_host import count_weights, layers_of
 
 Amount = float | int
 FP32 = 4
@@ -52,6 +54,7 @@ class Machine:
     call_seconds: float  # until an operation is under way, however small
     basis: str  # where these rates come from
     pass_bytes: float = math.inf  # of one pass; above them it is only slower
+    host_bytes: float | None = None  # a second, copied between it and its host; None if it is its own host
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,19 @@ class Work:
     flops: Amount = 0
     numbers: Amount = 0
     calls: Amount = 0
+    copied: Amount = 0  # bytes, between host and device
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.numbers + other.numbers, self.calls + other.calls)
+        return Work(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: Amount) -> "Work":
-        return Work(self.flops * times, self.numbers * times, self.calls * times)
+        return Work(*(one * times for one in astuple(self)))
 
     def seconds(self, machine: Machine) -> float:
         """Return how long it takes on all devices of a machine, the work divided between them."""
         computing = self.flops / machine.flops + self.numbers * machine.number_seconds
-        return (computing + self.calls * machine.call_seconds) / machine.devices
+        copying = self.copied / machine.host_bytes if machine.host_bytes else 0.0
+        return (computing + self.calls * machine.call_seconds + copying) / machine.devices
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class Shape:
     ----------
     multiplied
         Weights that every position is multiplied by: all but the input embeddings, the head in any case.
+    layered
+        Weights of all layers; the others are embeddings, head and the last norm.
     """
 
     weights: int
@@ -90,13 +97,14 @@ class Shape:
     hidden: int
     mlp: int
     vocabulary: int
+    layered: int
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> "Shape":
         """Count on a model without weights."""
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
-        weights = sum(parameter.numel() for parameter in model.parameters())
+        weights = count_weights(model)
         embeddings = model.get_input_embeddings().weight.numel()
         return cls(
             weights,
@@ -105,6 +113,7 @@ class Shape:
             hidden=config.hidden_size,
             mlp=config.intermediate_size,
             vocabulary=config.vocab_size,
+            layered=count_weights(layers_of(model)),
         )
 
     def pass_bytes(self, positions: int, number: int = FP32) -> int:

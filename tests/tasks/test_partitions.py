@@ -83,12 +83,13 @@ def digests(ctx, artifacts):
 
 def test_every_part_is_the_same_to_the_byte_whatever_memory_there_is(tmp_path):
     scorings = (POSITION, TANGENT, KEPT)
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    whole = attributed(tmp_path / "whole", SMALL, ALL, scorings)
-    parts = attributed(tmp_path / "parts", SMALL, ALL, scorings, factor_bytes=ALONE)
-    assert digests(*parts) == digests(*whole)
-    assert len(digests(*parts)[0]) == SMALL.layers
+    places = {"whole": {}, "parts": {"factor_bytes": ALONE}, "host": {"factor_bytes": ALONE, "on_host": True}}
+    found = {}
+    for name, how in places.items():
+        (tmp_path / name).mkdir()
+        found[name] = digests(*attributed(tmp_path / name, SMALL, ALL, scorings, **how))
+    assert found["parts"] == found["host"] == found["whole"]
+    assert len(found["parts"][0]) == SMALL.layers
 
 
 def test_layers_that_an_interrupted_build_left_are_not_fitted_again(tmp_path):

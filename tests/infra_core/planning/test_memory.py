@@ -1,5 +1,8 @@
 """What is planned for published models on devices that there are, from shapes alone."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from flows.__main__ import RECIPES
@@ -17,17 +20,17 @@ GIVEN = Recipe.load(RECIPES / "qwen7b.yaml")
 PLACES = [(24, 1), (24, 8), (80, 1), (80, 8), (141, 1), (141, 8)]
 ALL, NONE = set(ALWAYS), set()
 BUT_TRAINING, ANSWERS = ALL - {"train"}, {"collect_queries", "evaluate"}
-FITTED = ANSWERS | set(FITTING)
+INFLUENCE = {*FITTING, "score"}
 
 FITS = {  # 24 GB × 1, × 8, 80 GB × 1, × 8, 141 GB × 1, × 8
     "Qwen/Qwen2.5-0.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
     "Qwen/Qwen2.5-1.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
-    "Qwen/Qwen2.5-7B-Instruct": (ANSWERS, ANSWERS, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
-    "Qwen/Qwen2.5-14B-Instruct": (NONE, NONE, BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL),
-    "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, ANSWERS, ANSWERS, FITTED, FITTED),
-    "Qwen/Qwen2.5-72B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
-    "meta-llama/Meta-Llama-3-8B-Instruct": (ANSWERS, ANSWERS, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
-    "meta-llama/Meta-Llama-3-70B-Instruct": (NONE, NONE, NONE, NONE, NONE, NONE),
+    "Qwen/Qwen2.5-7B-Instruct": (BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "Qwen/Qwen2.5-14B-Instruct": (INFLUENCE, INFLUENCE, BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL),
+    "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, BUT_TRAINING, BUT_TRAINING),
+    "Qwen/Qwen2.5-72B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, INFLUENCE, INFLUENCE),
+    "meta-llama/Meta-Llama-3-8B-Instruct": (INFLUENCE, BUT_TRAINING, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "meta-llama/Meta-Llama-3-70B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, INFLUENCE, INFLUENCE),
 }
 """Stages that fit a recipe with rows of 16,384 tokens: whose logits alone are 35 GB in training."""
 
@@ -38,7 +41,15 @@ def recipe_of(name):
 
 
 def device(gigabytes, count):
-    return Machine(int(gigabytes * 1e9), count, flops=3e14, number_seconds=2e-12, call_seconds=6e-6, basis="")
+    return Machine(
+        int(gigabytes * 1e9),
+        count,
+        flops=3e14,
+        number_seconds=2e-12,
+        call_seconds=6e-6,
+        basis="",
+        host_bytes=8e9,
+    )
 
 
 @pytest.mark.slow
@@ -119,21 +130,39 @@ def test_rows_that_are_longer_than_a_pass_has_room_for_are_told():
     given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
     weight, token = 4 * 3584 * 18944, 2 * 30 * 3584 + 152_064 * 12
     moved = 2 * weight + 28 * 3 * weight // 2
-    for gigabytes in (40, 48):
+    for gigabytes in (44, 48):
         planned = plan(given, config_of(given.base.model), VOLUME, device(gigabytes, 8))
         assert planned.longest_row == (int(USABLE * gigabytes * 1e9) - 2 * 7_615_616_512 - moved) // token
+        assert not planned.on_host
     assert plan(given, config_of(given.base.model), VOLUME, device(80, 8)).longest_row is None
 
 
-def test_the_store_holds_factors_as_they_are_written():
+def test_a_model_that_leaves_no_room_for_passes_leaves_its_layers_on_the_host():
+    """Copies of two layers of 233 million weights are there, and embeddings, head and norm, in bf16."""
     given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
-    planned = plan(given, config_of(given.base.model), VOLUME, device(80, 8))
-    moved = {stage.stage: stage.traffic for stage in planned.stages}
-    factors, model = planned.factors, 2 * 7_615_616_512
-    assert moved["fit_eigenbasis"].written == factors.basis
-    assert moved["fit_factors"].written == factors.basis + factors.eigenvalues
-    assert moved["score"].read == model + factors.basis + factors.eigenvalues
-    assert moved["train"].written == 9 * model  # three arms, three seeds
+    config, weights, layer = config_of(given.base.model), 7_615_616_512, 233_057_792
+    large, small = (plan(given, config, VOLUME, device(gigabytes, 1)) for gigabytes in (44, 24))
+    held = [{stage.stage: stage.held.weights for stage in each.stages} for each in (large, small)]
+    assert [large.on_host, small.on_host] == [False, True]
+    for stage in INFLUENCE:
+        assert held[0][stage] == 2 * weights
+        assert held[1][stage] == 2 * (weights - 26 * layer)
+    assert held[1]["collect_queries"] == 2 * weights
+    here = replace(device(24, 1), host_bytes=None)  # a processor is its own host
+    assert not plan(given, config, VOLUME, here).on_host
+
+
+def test_layers_are_copied_twice_a_pass_and_that_takes_time():
+    """Once on the way up and once on the way down, at 8 GB a second; nothing is copied of what is there."""
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    config, place, layers = config_of(given.base.model), device(24, 1), 2 * 28 * 233_057_792
+    slow, slower = (plan(given, config, VOLUME, replace(place, host_bytes=rate)) for rate in (8e9, 4e9))
+    passes = math.ceil(given.factors.sequences * VOLUME.tokens / VOLUME.rows / slow.batch)
+    for one, other in zip(slow.stages, slower.stages, strict=True):
+        assert (other.seconds > one.seconds) == (one.stage in {*INFLUENCE, "perplexity"})
+        if one.stage in FITTING:
+            more = one.passes * 2 * passes * layers * (1 / 4e9 - 1 / 8e9)
+            assert other.seconds - one.seconds == pytest.approx(more, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", DEVICES)
