@@ -2,14 +2,16 @@
 
 Agreement is of a recipe that ran in STORE (`tiny` unless told otherwise): of all its rows, scores by indexes
 of several sizes with the exact ones of the run. The time of a question is of made blocks, 100,000 rows in the
-shape of two models, of which one is written and mapped again and again: it is in memory after the first time,
-so a disk's share is not in it.
+shape of two models, once with all of them in memory and once read from the disk that TMPDIR is on.
 """
 
+import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,16 +96,21 @@ def made_block(columns: Mapping[str, slice]) -> IndexBlock:
     return IndexBlock(names, [None] * PART, codes.to(torch.int8), torch.rand(PART, len(columns)))
 
 
-def question(blocks: int, folder: Path) -> tuple[int, float, float]:
+def question(blocks: int, folder: Path, *, on_disk: bool) -> tuple[int, float, float]:
     """Ask three groups of as many rows; return bytes a row, seconds and those of the processor."""
     columns = side_by_side({f"layers.{number}": IndexParams().coordinates for number in range(blocks)})
     asked = tuple(f"group {number}" for number in range(GROUPS))
-    block, path = made_block(columns), folder / f"{blocks}.safetensors"
+    block = made_block(columns)
     queries = IndexedQueries(columns, frozenset(), asked, torch.randn(GROUPS, block.codes.shape[1]))
-    save_file(block_to_tensors(block, columns), path)
+    paths = [folder / "0.safetensors"] * (
+        ROWS // PART
+    )  # mapped again and again, and in memory from the first
+    save_file(block_to_tensors(block, columns), paths[0])
+    if on_disk:
+        paths = [copied(paths[0], folder / f"{number}.safetensors") for number in range(1, 1 + len(paths))]
 
     def mapped() -> Iterator[IndexBlock]:
-        for _ in range(ROWS // PART):
+        for path in paths:
             yield block_from_tensors(load_file(path), columns)
 
     began, busy = time.perf_counter(), time.process_time()
@@ -111,10 +118,20 @@ def question(blocks: int, folder: Path) -> tuple[int, float, float]:
     return block.row_bytes, time.perf_counter() - began, time.process_time() - busy
 
 
+def copied(source: Path, path: Path) -> Path:
+    """Copy a file to the disk and let the system forget what is in it."""
+    shutil.copyfile(source, path)
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return path
+
+
 def question_table() -> Table:
-    """Time a question to indexes of two shapes."""
+    """Time a question to indexes of two shapes, in memory and on a disk."""
     columns = (
         "shape of",
+        "blocks in",
         "bytes a row",
         "rows",
         "groups",
@@ -123,12 +140,12 @@ def question_table() -> Table:
         "GB at most so far",
     )
     shown = Table(*columns)
-    with TemporaryDirectory() as folder:
-        for name, blocks in SHAPES.items():
-            size, *seconds = question(blocks, Path(folder))
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            times = (f"{each:.1f}" for each in seconds)
-            shown.add_row(name, f"{size:,}", f"{ROWS:,}", str(GROUPS), *times, f"{peak:.2f}")
+    for (name, blocks), place in product(SHAPES.items(), ("memory", "disk")):
+        with TemporaryDirectory() as folder:
+            size, *seconds = question(blocks, Path(folder), on_disk=place == "disk")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        times = (f"{each:.1f}" for each in seconds)
+        shown.add_row(name, place, f"{size:,}", f"{ROWS:,}", str(GROUPS), *times, f"{peak:.2f}")
     return shown
 
 
