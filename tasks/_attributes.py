@@ -19,7 +19,7 @@ from infra_core.attributes.tokens import (
 )
 from infra_core.attributes.top_words import top_words, word_sums
 from infra_core.attributes.variations import BAND, Tables, compared
-from infra_core.corpus.schema import BEHAVED, GRADIENT_NORMS, TOKENED
+from infra_core.corpus.schema import BEHAVED, GRADIENT_NORMS, TOKENED, distinct
 from infra_core.recipe import Recipe
 from infra_core.store.artifact import Artifact
 from infra_core.store.tables import read_table, read_tables, table_names
@@ -64,7 +64,7 @@ class Corpus:
         seeds: Mapping[str, int],
     ) -> "Corpus":
         """Take rows (`example_id`, `domain` and `group`) without those that nobody trains on."""
-        once = rows.unique("example_id", keep="first", maintain_order=True)
+        once = distinct(rows)
         used = once.join(unused, on="example_id", how="anti")
         problems = rows.select("example_id", "group")
         counted = used.select("example_id", "domain").join(problem_of(used, problems), on="example_id")
@@ -175,7 +175,7 @@ def variations(
     if asked.train_seed is not None:
         found[f"training seed {asked.train_seed}"] = Scored(varied["train_seed"])
     if "per_token" in asked.gradients:
-        once = corpus.ratings.unique("example_id", keep="first", maintain_order=True)
+        once = distinct(corpus.ratings)
         found["per token"] = Scored(scores, _inverse(once, "response_tokens"))
     if "unit_norm" in asked.gradients:
         norms = read_tables(ctx.store, varied["gradient_norms"], GRADIENT_NORMS)

@@ -24,6 +24,7 @@ from infra_core.corpus.schema import (
     RATINGS,
     SCREEN,
     Schema,
+    distinct,
 )
 from infra_core.corpus.screen import refused
 from infra_core.recipe import Params, Recipe
@@ -202,7 +203,7 @@ def _dropped(ctx: RunContext, pools: Sequence[Artifact | None]) -> pl.DataFrame:
 
 def _shapes(rated: pl.DataFrame) -> pl.DataFrame:
     """Return how long each row of the corpus is, and how hard."""
-    once = rated.filter(pl.col("pool") == "corpus").unique("example_id", keep="first", maintain_order=True)
+    once = distinct(rated.filter(pl.col("pool") == "corpus"))
     tokens = pl.col("prompt_tokens").cast(pl.Int64) + pl.col("response_tokens")
     return once.select("example_id", "band", tokens=tokens)
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from infra_core.attributes.clusters import LEVEL, UNKNOWN, interval, problem_of, resampled, weighted_mean
+from infra_core.corpus.schema import distinct
 from infra_core.seeds import generator
 
 CELLS = {
@@ -83,7 +84,7 @@ def cells(
         first. Cells by source are there for domains with several. The intervals of a cell with a single
         problem are null.
     """
-    rated = ratings.unique("example_id", keep="first", maintain_order=True)
+    rated = distinct(ratings)
     attributes = ["domain", "source", "band", "response_tokens"]
     examples = (
         scores

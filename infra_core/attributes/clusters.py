@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from infra_core.corpus.schema import distinct
+
 LEVEL = 0.95
 BATCH = 1 << 22  # counts held at once while resampling
 
@@ -26,7 +28,7 @@ def problem_of(examples: pl.DataFrame, problems: pl.DataFrame | None) -> pl.Data
     known = examples.select("example_id").unique(maintain_order=True)
     if problems is None:
         return known.with_columns(problem=pl.col("example_id"))
-    named = problems.select("example_id", "group").unique("example_id", keep="first", maintain_order=True)
+    named = distinct(problems.select("example_id", "group"))
     own = pl.concat_str(pl.lit("example "), "example_id")  # never equal to the name of a problem
     return known.join(named, on="example_id", how="left").select(
         "example_id", problem=pl.coalesce(pl.concat_str(pl.lit("problem "), "group"), own)

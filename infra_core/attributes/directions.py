@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from infra_core.attributes.clusters import interval, problem_of, resampled
-from infra_core.corpus.schema import DIRECTIONS
+from infra_core.corpus.schema import DIRECTIONS, distinct
 from infra_core.seeds import generator
 
 RESAMPLES = 1000
@@ -45,7 +45,7 @@ def measured_directions(
     DataFrame
         `DIRECTIONS`, a row a domain.
     """
-    rated = ratings.unique("example_id", keep="first", maintain_order=True)
+    rated = distinct(ratings)
     banded = rated.filter(pl.col("band").is_not_null())
     rows = benefit.join(
         banded.select("example_id", "domain", "band", "response_tokens"), on="example_id", how="inner"

@@ -7,6 +7,7 @@ import polars as pl
 
 from infra_core.attributes.cells import fifth_of
 from infra_core.attributes.clusters import UNKNOWN, interval, problem_of, resampled
+from infra_core.corpus.schema import distinct
 from infra_core.seeds import generator
 
 LENGTH, PERPLEXITY = "response length", "perplexity"
@@ -63,7 +64,7 @@ def strata(
     DataFrame
         `STRATUM_MEANS`, by group, domain, attribute and stratum. The intervals of a single problem are null.
     """
-    rated = ratings.unique("example_id", keep="first", maintain_order=True)
+    rated = distinct(ratings)
     examples = (
         scores
         .select("example_id")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from infra_core.corpus.schema import LEFT, Schema
+from infra_core.corpus.schema import LEFT, Schema, distinct
 from infra_core.corpus.screen import refused
 from infra_core.errors import DataError
 from infra_core.seeds import generator
@@ -91,17 +91,13 @@ def open_pools(
         _rated(_placed(frame, families or {}), ratings, pool)
         for frame, pool in ((corpus, "corpus"), (reserve, "reserve"))
     )
-    once = _once(rows)
+    once = distinct(rows)
     kept = once.join(refused(screen, "corpus"), on="example_id", how="anti", maintain_order="left")
-    may_come = _once(spare).join(
+    may_come = distinct(spare).join(
         refused(screen, "reserve"), on="example_id", how="anti", maintain_order="left"
     )
     may_come = may_come.join(rows, on="example_id", how="anti", maintain_order="left")
     return Pools(kept, may_come, _refused(rows, kept, screen))
-
-
-def _once(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.unique("example_id", keep="first", maintain_order=True)
 
 
 def _placed(frame: pl.DataFrame, families: Mapping[str, str]) -> pl.DataFrame:
@@ -118,7 +114,7 @@ def _placed(frame: pl.DataFrame, families: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _rated(rows: pl.DataFrame, ratings: pl.DataFrame, pool: str) -> pl.DataFrame:
-    known = _once(ratings.filter(pl.col("pool") == pool)).select(
+    known = distinct(ratings.filter(pl.col("pool") == pool)).select(
         "example_id",
         "band",
         tokens=pl.col("prompt_tokens") + pl.col("response_tokens"),

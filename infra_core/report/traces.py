@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from transformers import PreTrainedTokenizerBase
 
 from infra_core.corpus.render import Offsets, response_offsets, token_spans
+from infra_core.corpus.schema import distinct
 from infra_core.corpus.segment import Rule, segment
 from infra_core.errors import AlignmentError
 from infra_core.seeds import generator
@@ -58,7 +59,7 @@ def choose(scored: pl.DataFrame, seed: int, *, traces: int = TRACES, tokens: int
     places = [
         ids.to_frame().with_columns(place=2 * pl.int_range(pl.len()) + n) for n, ids in enumerate(by_turns)
     ]
-    ordered = pl.concat(places).sort("place").unique("example_id", keep="first", maintain_order=True)
+    ordered = distinct(pl.concat(places).sort("place"))
     fitting = ordered.join(examples, on="example_id", maintain_order="left").filter(
         pl.col("tokens").cum_sum() <= tokens
     )
