@@ -91,10 +91,11 @@ def show(result: Outcome, price_per_hour: float | None = None) -> None:
             markdown=_for_ui(markdown), key=artifact_key(result.name, key), description=told
         )
     links = {
-        "report-page": (result.page, "the page in the store: download it to look"),
         "report-file": (f"{result.report.uri}/report.md", "report.md in the store"),
         "store": (store.root, "the store"),
     }
+    if result.page != links["report-file"][0]:  # the page of a validation is that text
+        links["report-page"] = result.page, "the page in the store: download it to look"
     for key, (address, told) in links.items():
         create_link_artifact(
             link=quote(address, safe=":/"),
