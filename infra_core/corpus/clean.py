@@ -14,6 +14,7 @@ from infra_core.corpus.schema import CORPUS, DROPPED, example_id
 from infra_core.corpus.secrets import masked
 from infra_core.errors import DataError, RequestError
 from infra_core.recipe import CleanParams, Source
+from infra_core.verify.code import read_problem
 from infra_core.verify.judge import Candidate, judge_answers
 
 Found = dict[str, str | None] | Drop
@@ -118,13 +119,24 @@ def _cleaned(fields: Found, raw: Mapping[str, Any], clean: CleanParams, *, need_
     if broken:
         return Drop(f"not Unicode: lone surrogate in {', '.join(broken)}")
     if not need_response:
-        judged = fields["answer"] is not None or fields["tests"] is not None
-        return fields if judged else Drop("nothing to judge by: neither answer nor tests")
+        return _unjudged(fields) or fields
     faults = (fault(fields, raw, clean) for fault in FAULTS)
     reason = next((reason for reason in faults if reason), None)
     if reason:
         return Drop(reason)
     return _without_secrets(fields) if clean.secrets == "mask" else fields
+
+
+def _unjudged(fields: Mapping[str, str | None]) -> Drop | None:
+    """Return why answers to a question could not be judged, before anybody is trained to answer it."""
+    if fields["tests"] is not None:
+        try:
+            read_problem(fields["tests"])
+        except DataError as error:
+            return Drop(str(error))
+    elif fields["answer"] is None:
+        return Drop("nothing to judge by: neither answer nor tests")
+    return None
 
 
 def _without_secrets(fields: dict[str, str | None]) -> dict[str, str | None]:

@@ -155,6 +155,17 @@ def test_a_question_needs_something_to_judge_by():
     assert dropped["reason"].to_list() == ["nothing to judge by: neither answer nor tests"]
 
 
+def test_tests_that_could_not_be_run_are_told_before_anybody_is_examined_by_them():
+    """A column of assertions is not yet a problem: a preset makes it one."""
+    mapping = PLAIN.model_copy(update={"tests": "t"})
+    good = {"kind": "asserts", "asserts": ["assert f(1) == 2"]}
+    kept, dropped = ingest(
+        {"p": "q", "t": good}, {"p": "r", "t": ["assert f(1) == 2"]}, mapping=mapping, need_response=False
+    )
+    assert kept["prompt"].to_list() == ["q"]
+    assert "cannot be used" in dropped["reason"].item()
+
+
 def test_a_column_that_no_row_has_is_one_error_naming_what_there_is():
     with pytest.raises(DataError, match=r"'toy' \(toy.jsonl\) has no column 'p'; it has \['prompt', 'r'\]"):
         ingest(
