@@ -1,12 +1,14 @@
 """Query groups made ready to score with, in as much memory as there is."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from infra_core.corpus import TokenizedExample
 from infra_core.influence import (
     Compressed,
+    KeptPasses,
     Preconditioned,
     ScoreParams,
     compress_queries,
@@ -17,8 +19,9 @@ from infra_core.influence import (
 from infra_core.influence.blocks import choose_blocks
 from infra_core.influence.compress import joined
 from infra_core.lm.classes import PreTrainedModel
+from infra_core.recipe.params import ModuleChoice
 from infra_core.store.artifact import Artifact
-from tasks._aside import aside
+from tasks._aside import Aside, aside
 from tasks._factors import fitted_as, read_layers
 from tasks._stage import RunContext
 
@@ -32,8 +35,9 @@ def ready_queries(
 ) -> Iterator[Preconditioned | Compressed]:
     """Give the directions of query groups, with which examples are scored inside.
 
-    Factors that do not fit together are read some layers at a time. Exact directions then wait on the local
-    disk, and a block's come back when a batch gets to it.
+    Factors that do not fit together are read some layers at a time, for which the queries go through the
+    model twice, as the rows do that factors are fitted on. Exact directions then wait on the local disk, and
+    those of a block come back when a batch gets to it.
     """
     fitted = fitted_as(ctx, factors)
     choices = [part.modules for part in in_partitions(model, fitted, "score", ctx.factor_bytes, len(groups))]
@@ -42,12 +46,26 @@ def ready_queries(
         curvature = read_layers(ctx, factors, factors_from_tensors, choose_blocks(model, choice))
         return run(model, curvature, groups, params, batch_tokens=ctx.micro_batch_tokens)
 
-    if params.energy is not None:
-        yield joined([ready(compress_queries, choice) for choice in reversed(choices)])
-    elif len(choices) == 1:
-        yield ready(precondition_queries, choices[0])
-    else:
-        with aside() as (shelf, _room):
+    with ExitStack() as stack:
+        if len(choices) > 1:
+            shelf, room = stack.enter_context(aside())
+            groups = _passed_once(groups, choices, shelf.folder, room)
+        if params.energy is not None:
+            yield joined([ready(compress_queries, choice) for choice in reversed(choices)])
+        elif len(choices) == 1:
+            yield ready(precondition_queries, choices[0])
+        else:
+            waiting, _room = stack.enter_context(aside())
             for choice in reversed(choices):  # in the model's order
-                shelf.update(ready(precondition_queries, choice).directions)
-            yield Preconditioned(tuple(groups), shelf, params.products)
+                waiting.update(ready(precondition_queries, choice).directions)
+            yield Preconditioned(tuple(groups), waiting, params.products)
+
+
+def _passed_once(groups: Groups, choices: Sequence[ModuleChoice], folder: Path, room: int) -> Groups:
+    """Return queries whose passes are kept on the disk, so that each turn runs its own layers alone."""
+    found = {}
+    for number, (group, queries) in enumerate(groups.items()):
+        shelf = Aside(folder / str(number))
+        shelf.folder.mkdir()
+        found[group] = KeptPasses(queries, budget=room // len(groups), ranges=choices, shelf=shelf)
+    return found

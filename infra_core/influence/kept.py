@@ -26,6 +26,7 @@ from infra_core.influence.long_rows import climb, descend, is_layered
 from infra_core.influence.stretches import Stretch, stretches
 from infra_core.influence.tracking import Hooks, Tracked, capture
 from infra_core.lm.batching import Batch
+from infra_core.lm.on_host import is_on_host
 from infra_core.recipe.params import ModuleChoice
 
 GIBIBYTE = 2**30
@@ -67,7 +68,8 @@ class KeptPasses(Sequence[TokenizedExample]):
 
     Give the same object to `fit_eigenbasis`, `fit_factors` and `score_examples` in place of the rows. Factors
     are the same to the bit, scores but for the order in which modules are added up. At most `budget` bytes
-    are kept; rows that do not fit are passed through the model each time.
+    are kept; rows that do not fit are passed through the model each time. Of a model whose layers wait on the
+    host, nothing is kept without `ranges`.
 
     Parameters
     ----------
@@ -130,7 +132,7 @@ class KeptPasses(Sequence[TokenizedExample]):
                 else layer_ranges(model, [list(choose_blocks(model, choice)) for choice in self._ranges])
             )
         self._tracked = tracked
-        if self._ranges is None:
+        if self._ranges is None and not is_on_host(model):  # whose layers' own modules have no weights there
             self._stretches = stretches(model, tracked.blocks)
 
     def worth_adding(self, labels: Sequence[Labels]) -> list[Labels]:

@@ -11,6 +11,7 @@ from infra_core.corpus.example import TokenizedExample
 from infra_core.errors import DataError, RequestError
 from infra_core.influence.factors import Factors, precondition
 from infra_core.influence.gradients import summing_hooks
+from infra_core.influence.kept import KeptPasses, kept_passes
 from infra_core.influence.labels import DATA
 from infra_core.influence.passes import (
     BATCH_TOKENS,
@@ -99,7 +100,8 @@ def precondition_queries(
     factors
         From `fit_factors`.
     groups
-        Queries by group name; f is the mean over a group's queries of their summed log-likelihood.
+        Queries by group name; f is the mean over a group's queries of their summed log-likelihood. A group
+        may be `KeptPasses`, if some layers are prepared at a time.
     params
         Damping.
     batch_tokens
@@ -163,7 +165,8 @@ def query_gradients(
         tracked = track_factors(model, factors)
     for group, queries in groups.items():
         with quiet(model):
-            gradients = _gradients(model, tracked, group, passing(model, queries, *batches_of))
+            kept = kept_passes(queries, model, tracked)
+            gradients = _gradients(model, tracked, group, passing(model, queries, *batches_of), kept)
         yield group, gradients
 
 
@@ -172,6 +175,7 @@ def _gradients(
     tracked: Tracked,
     group: str,
     batches: Iterable[tuple[Batch, list[TokenizedExample]]],
+    kept: KeptPasses | None,
 ) -> dict[str, Tensor]:
     """Return ∇f of one group by module.
 
@@ -183,7 +187,7 @@ def _gradients(
     totals, hooks = summing_hooks(model, tracked)
     n_queries = n_scored = 0
     for batch, rows in batches:
-        send_gradients(model, tracked, batch, rows, [DATA], hooks)
+        send_gradients(model, tracked, batch, rows, [DATA], hooks, kept)
         n_queries += len(rows)
         n_scored += int(batch.scored.sum())
         require_finite({name: total.sum() for name, total in totals.items()}, "query gradients", rows)

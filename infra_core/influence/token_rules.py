@@ -88,6 +88,7 @@ def loss_term_rule(
                 directions = {name: queries.direction(name, query) for name in blocks}
                 tangents = weight_tangents(model, blocks, directions)
                 moved, by_state = states_moved(model, batch, tangents, loss, by_state)
+                del tangents  # before the next are laid out
                 slopes[part, query, batch.scored] = torch.linalg.vecdot(
                     moved.to(slopes.dtype), by_state.to(slopes.dtype)
                 )

@@ -5,9 +5,10 @@ before the next holds those of one layer, too; a backward pass through the whole
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
+from types import MethodType
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from torch.func import functional_call
 
 Model = TypeVar("Model", bound=nn.Module)
 
-_waiting: WeakSet[nn.Module] = WeakSet()
+_MARK = "layers_wait_on_the_host"
 
 
 def leave_on_host(model: Model, device: str | torch.device) -> Model:
@@ -41,15 +42,16 @@ def leave_on_host(model: Model, device: str | torch.device) -> Model:
     del layers[:]
     model.to(there)
     layers.extend(held)
+    run = _running_on(there)
     for layer in held:
-        layer.forward = _run_on(there, layer)
-    _waiting.add(model)
+        layer.forward = MethodType(run, layer)  # which a copy of the layer has as its own
+    setattr(model, _MARK, True)
     return model
 
 
 def is_on_host(model: nn.Module) -> bool:
     """Whether a model's layers wait on the host."""
-    return model in _waiting
+    return getattr(model, _MARK, False)
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList:
@@ -71,12 +73,12 @@ def count_weights(module: nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def _run_on(device: torch.device, layer: nn.Module) -> Callable[..., Any]:
-    """Return a layer's forward, with its weights copied to a device for the call."""
-    around = nn.ModuleDict({"layer": layer})  # `functional_call` calls what it lends weights to
-    around.forward = layer.forward
+def _running_on(device: torch.device) -> Callable[..., Any]:
+    """Return a forward of layers that copies their weights to a device for the call."""
 
-    def run(*args: Any, **named: Any) -> Any:
+    def run(layer: nn.Module, *args: Any, **named: Any) -> Any:
+        around = nn.ModuleDict({"layer": layer})  # `functional_call` calls what it lends weights to
+        around.forward = partial(type(layer).forward, layer)
         weights = chain(layer.named_parameters(), layer.named_buffers())
         copies = {f"layer.{name}": weight.to(device, copy=True) for name, weight in weights}
         return functional_call(around, copies, args, named)

@@ -186,15 +186,17 @@ def _planned(
     shape, sizes = model
     groups, usable = query_groups(recipe), int(USABLE * machine.memory_bytes)
     memory = Memory(recipe, shape, sizes, groups, machine.devices, usable)
-    if machine.host_bytes is not None and not memory.has_room_to_pass(BATCHES[-1]):
-        memory = replace(memory, on_host=True)
+    if machine.host_bytes is not None:
+        memory = _placed(memory)
     # From the device's whole memory, never from what is free or fast just now: the flow takes this number,
     # and a run that is resumed must cut its batches as before.
     width = memory.weight_bytes
     fast = [size for size in BATCHES if shape.pass_bytes(size, width) <= machine.pass_bytes]
     rooms = (memory.has_room, memory.has_room_to_pass)
     batch = next((size for room in rooms for size in fast if room(size)), BATCHES[-1])
-    run = StageWork(recipe, shape, volume, batch, memory.recomputes(), memory.layered * memory.on_host)
+    run = StageWork(
+        recipe, shape, volume, batch, memory.recomputes(), memory.layered if memory.on_host else 0
+    )
     partitions = {stage: len(memory.turns(stage, batch)) for stage in TURNS}
     passes = {stage: min(partitions[stage], 2) for stage in TURNS}
     passes |= {"score": 1, "index": partitions["index"]}
@@ -220,6 +222,21 @@ def _planned(
     left = memory.room(batch), memory.passing(batch)
     found = Plan(volume, machine, known, tuple(stages), batch, run.recompute, *left, on_host=memory.on_host)
     return found if longest >= memory.longest_row else replace(found, longest_row=longest)
+
+
+def _placed(memory: Memory) -> Memory:
+    """Return how the model lies where passes find it: on the device if that leaves room for them.
+
+    The host has it also where rows are too long for passes beside it and, without its layers, all of them are
+    not, or twice as long ones.
+    """
+    apart = replace(memory, on_host=True)
+    if not memory.has_room_to_pass(BATCHES[-1]):
+        return apart
+    longest = memory.longest_passed
+    if longest < memory.longest_row and apart.longest_passed >= min(memory.longest_row, 2 * longest):
+        return apart
+    return memory
 
 
 def _work(run: StageWork, sizes: Sequence[ModuleSize], passes: dict[str, int]) -> dict[str, Work]:

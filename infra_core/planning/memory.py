@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
+from infra_core.evaluation.generation import BATCH_TOKENS
 from infra_core.influence.plan import FITTING, ModuleSize, need_of, partitions
 from infra_core.influence.tracking import by_layer
 from infra_core.planning.work import FP32, Shape
@@ -86,10 +87,12 @@ class Memory:
 
     @property
     def passed(self) -> int:
-        """Bytes of the model on a device that passes it: all, or without its layers and with two copies."""
-        return (
-            self.model - self.layered + 2 * self.layered // self.shape.layers if self.on_host else self.model
-        )
+        """Bytes of the model on a device that passes it: all of it, or two layers and what is in none.
+
+        The weights of one layer are there at a time; the other is room for layers that are not alike.
+        """
+        outside, layer = self.model - self.layered, self.layered // self.shape.layers
+        return outside + 2 * layer if self.on_host else self.model
 
     @property
     def layered(self) -> int:
@@ -120,8 +123,7 @@ class Memory:
 
     def has_room(self, batch: int) -> bool:
         """Whether passes over so many positions leave room for training, and for a layer of every stage."""
-        training = self.shape.training_bytes(batch, self.recomputes())
-        return self.trained().total + training <= self.usable and self.has_room_to_pass(batch)
+        return self.of("train", batch).total <= self.usable and self.has_room_to_pass(batch)
 
     def has_room_to_pass(self, batch: int) -> bool:
         """Whether they do for influence alone, which need not be made where training is."""
@@ -161,9 +163,13 @@ class Memory:
             trained, longest = self.trained(), max(batch, self.longest_row)
             activations = self.shape.training_bytes(longest, self.recomputes())
             return StageBytes(trained.weights, trained.optimiser, activations)
+        if stage in FORWARD:
+            return StageBytes(self.passed, activations=self.shape.forward_bytes(batch, self.weight_bytes))
         if stage not in TURNS:
-            weights = self.passed if stage in FORWARD else self.model
-            return StageBytes(weights, activations=self.shape.answer_bytes(batch, self.weight_bytes))
+            if stage == "collect_queries" and self.recipe.queries.objective == "reference":
+                return StageBytes()  # no model is asked
+            written = self.shape.answer_bytes(BATCH_TOKENS, self.weight_bytes)  # whatever a pass may hold
+            return StageBytes(self.model, activations=written)
         held = StageBytes(self.passed, activations=self.passing(batch))
         turns, need = self.turns(stage, batch), need_of(stage, self.groups)
         return max(self._moments(stage, held, turns, max(turns, key=need.of)), key=lambda each: each.total)

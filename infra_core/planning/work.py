@@ -21,6 +21,7 @@ ACTIVATION_BYTES = 34  # per token, layer and hidden unit, kept for backward wit
 INPUT_BYTES = 4  # of these, with checkpointing: what goes into each layer, in fp32
 LOGIT_BYTES = 14  # per token and word of the vocabulary, in training: logits, their fp32, softmax, gradients
 KEPT_HIDDEN, KEPT_MLP = 7, 4  # numbers a token, layer and unit, of a pass whose weights are frozen
+WRITTEN_HIDDEN, WRITTEN_MLP = 4, 2  # the same while nothing is kept to go back
 LOSS_BYTES = 12  # a token and word of it: logits, log-probabilities, gradients
 READ = 0.5  # of an elementwise operation, which reads a number and writes one
 
@@ -89,6 +90,8 @@ class Shape:
         Weights that every position is multiplied by: all but the input embeddings, the head in any case.
     layered
         Weights of all layers; the others are embeddings, head and the last norm.
+    cached
+        Numbers that a layer keeps of a token while an answer is written: its keys and values.
     """
 
     weights: int
@@ -98,6 +101,7 @@ class Shape:
     mlp: int
     vocabulary: int
     layered: int
+    cached: int
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> "Shape":
@@ -106,6 +110,8 @@ class Shape:
             model = AutoModelForCausalLM.from_config(config)
         weights = count_weights(model)
         embeddings = model.get_input_embeddings().weight.numel()
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             weights,
             multiplied=weights if config.tie_word_embeddings else weights - embeddings,
@@ -114,6 +120,7 @@ class Shape:
             mlp=config.intermediate_size,
             vocabulary=config.vocab_size,
             layered=count_weights(layers_of(model)),
+            cached=2 * width * (getattr(config, "num_key_value_heads", None) or heads),
         )
 
     def pass_bytes(self, positions: int, number: int = FP32) -> int:
@@ -127,10 +134,15 @@ class Shape:
         inputs = (self.layers + 2) * self.hidden  # what the last one gives has a gradient
         return positions * (number * inputs + max(number * layer, self.vocabulary * LOSS_BYTES))
 
-    def answer_bytes(self, positions: int, number: int = FP32) -> int:
-        """Return what a forward pass holds: one layer at a time, all keys and values, logits."""
+    def forward_bytes(self, positions: int, number: int = FP32) -> int:
+        """Return what a forward pass holds: one layer at a time, and logits."""
         layer = KEPT_HIDDEN * self.hidden + KEPT_MLP * self.mlp
-        return positions * (number * (2 * self.layers * self.hidden + layer) + self.vocabulary * FP32)
+        return positions * (number * layer + self.vocabulary * LOSS_BYTES)
+
+    def answer_bytes(self, positions: int, number: int = FP32) -> int:
+        """Return what generating holds: keys and values of all layers, and what one layer makes of them."""
+        layer = WRITTEN_HIDDEN * self.hidden + WRITTEN_MLP * self.mlp
+        return positions * number * (self.layers * self.cached + layer)
 
     def training_bytes(self, positions: int, recompute: bool) -> int:
         """Return what one pass of training holds: all activations, or inputs of layers and one layer's."""

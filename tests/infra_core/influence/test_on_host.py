@@ -18,6 +18,7 @@ from infra_core.influence import (
     index_examples,
     self_influence,
 )
+from infra_core.influence.layer_ranges import lone_layers
 from infra_core.lm.on_host import is_on_host, leave_on_host
 from tests import families, tiny
 from tests.infra_core.influence.test_partitions import assert_same_bits
@@ -42,6 +43,7 @@ def test_factors_and_scores_are_the_same_to_the_bit_in_every_family(family):
     apart = on_host(whole)
     factors = fit_factors(whole, ROWS, params, batch_tokens=SEVERAL)
     assert_same_bits(fit_factors(apart, ROWS, params, batch_tokens=SEVERAL), factors)
+    assert lone_layers(apart, list(factors)) is not None  # it was not passed as a whole
     for rule in ("position", "loss_term"):
         scoring = ScoreParams(token_rule=rule)
         given, found = (
@@ -93,7 +95,7 @@ def test_weights_of_one_layer_are_there_at_a_time(rule):
         factors = fit_factors(model, ROWS, FactorParams(), batch_tokens=SEVERAL)
         attribute(model, factors, GROUPS, ROWS, ScoreParams(token_rule=rule), batch_tokens=SEVERAL)
 
-    assert copied_at_once(model, work) <= 2  # that of the layer before goes when the next has come
+    assert copied_at_once(model, work) == 1
 
 
 def test_a_backward_pass_through_all_of_it_holds_all_weights():
@@ -109,6 +111,26 @@ def test_what_is_no_layer_moves():
     assert list(model.state_dict()) == list(whole.state_dict())
     assert is_on_host(model)
     assert not is_on_host(whole)
+
+
+def test_a_copy_has_weights_of_its_own():
+    model = on_host(tiny.qwen2())
+    ids = torch.ones(1, 3, dtype=torch.int64)
+    before, copied = model(ids).logits, deepcopy(model)
+    for weight in copied.model.layers.parameters():
+        weight.data.zero_()
+    assert is_on_host(copied)
+    assert not torch.equal(copied(ids).logits, before)
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_passes_that_are_not_kept_by_layers_are_not_kept():
+    """An MLP alone would find no weights where its input is."""
+    whole = tiny.qwen2()
+    apart, rows = on_host(whole), KeptPasses(ROWS)
+    found = fit_factors(apart, rows, FactorParams(), batch_tokens=SEVERAL)
+    assert_same_bits(found, fit_factors(whole, ROWS, FactorParams(), batch_tokens=SEVERAL))
+    assert not rows.watched()
 
 
 def test_a_model_without_layers_is_told():

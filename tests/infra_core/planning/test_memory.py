@@ -19,17 +19,17 @@ VOLUME = Volume(rows=17_000, tokens=139_264_000, base_tokens=0, questions=430)
 GIVEN = Recipe.load(RECIPES / "qwen7b.yaml")
 PLACES = [(24, 1), (24, 8), (80, 1), (80, 8), (141, 1), (141, 8)]
 ALL, NONE = set(ALWAYS), set()
-BUT_TRAINING, ANSWERS = ALL - {"train"}, {"collect_queries", "evaluate"}
+BUT_TRAINING = ALL - {"train"}
 INFLUENCE = {*FITTING, "score"}
 
 FITS = {  # 24 GB × 1, × 8, 80 GB × 1, × 8, 141 GB × 1, × 8
     "Qwen/Qwen2.5-0.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
     "Qwen/Qwen2.5-1.5B-Instruct": (BUT_TRAINING, BUT_TRAINING, ALL, ALL, ALL, ALL),
-    "Qwen/Qwen2.5-7B-Instruct": (BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "Qwen/Qwen2.5-7B-Instruct": (INFLUENCE, INFLUENCE, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
     "Qwen/Qwen2.5-14B-Instruct": (INFLUENCE, INFLUENCE, BUT_TRAINING, BUT_TRAINING, BUT_TRAINING, ALL),
     "Qwen/Qwen2.5-32B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, BUT_TRAINING, BUT_TRAINING),
     "Qwen/Qwen2.5-72B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, INFLUENCE, INFLUENCE),
-    "meta-llama/Meta-Llama-3-8B-Instruct": (INFLUENCE, BUT_TRAINING, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
+    "meta-llama/Meta-Llama-3-8B-Instruct": (INFLUENCE, INFLUENCE, BUT_TRAINING, ALL, BUT_TRAINING, ALL),
     "meta-llama/Meta-Llama-3-70B-Instruct": (NONE, NONE, INFLUENCE, INFLUENCE, INFLUENCE, INFLUENCE),
 }
 """Stages that fit a recipe with rows of 16,384 tokens: whose logits alone are 35 GB in training."""
@@ -127,13 +127,12 @@ def test_rows_that_are_longer_than_a_pass_has_room_for_are_told():
 
     Beside it are the directions of two groups in one module, and one group's in all, in bf16, to move along.
     """
-    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
-    weight, token = 4 * 3584 * 18944, 2 * 30 * 3584 + 152_064 * 12
+    given = recipe_of("Qwen/Qwen2.5-1.5B-Instruct")
+    weight, token = 4 * 1536 * 8960, 2 * 30 * 1536 + 151_936 * 12
     moved = 2 * weight + 28 * 3 * weight // 2
-    for gigabytes in (44, 48):
-        planned = plan(given, config_of(given.base.model), VOLUME, device(gigabytes, 8))
-        assert planned.longest_row == (int(USABLE * gigabytes * 1e9) - 2 * 7_615_616_512 - moved) // token
-        assert not planned.on_host
+    planned = plan(given, config_of(given.base.model), VOLUME, device(24, 8))
+    assert planned.longest_row == (int(USABLE * 24e9) - 2 * 1_543_714_304 - moved) // token
+    assert not planned.on_host  # which would not let in rows twice as long
     assert plan(given, config_of(given.base.model), VOLUME, device(80, 8)).longest_row is None
 
 
@@ -141,7 +140,7 @@ def test_a_model_that_leaves_no_room_for_passes_leaves_its_layers_on_the_host():
     """Copies of two layers of 233 million weights are there, and embeddings, head and norm, in bf16."""
     given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
     config, weights, layer = config_of(given.base.model), 7_615_616_512, 233_057_792
-    large, small = (plan(given, config, VOLUME, device(gigabytes, 1)) for gigabytes in (44, 24))
+    large, small = (plan(given, config, VOLUME, device(gigabytes, 1)) for gigabytes in (72, 24))
     held = [{stage.stage: stage.held.weights for stage in each.stages} for each in (large, small)]
     assert [large.on_host, small.on_host] == [False, True]
     for stage in INFLUENCE:
@@ -150,6 +149,28 @@ def test_a_model_that_leaves_no_room_for_passes_leaves_its_layers_on_the_host():
     assert held[1]["collect_queries"] == 2 * weights
     here = replace(device(24, 1), host_bytes=None)  # a processor is its own host
     assert not plan(given, config, VOLUME, here).on_host
+
+
+def test_layers_stay_on_the_host_where_that_lets_in_rows_twice_as_long():
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    config, place = config_of(given.base.model), device(48, 1)
+    apart, beside = (plan(given, config, VOLUME, each) for each in (place, replace(place, host_bytes=None)))
+    assert [apart.on_host, beside.on_host] == [True, False]
+    assert apart.longest_row > 2 * beside.longest_row
+
+
+def test_answers_hold_what_generation_cuts_them_to_and_references_hold_nothing():
+    """Keys and values of 28 layers of 2 × 512 numbers, and one layer's, of 32,768 positions in bf16."""
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    config, place = config_of(given.base.model), device(80, 1)
+    told = given.model_copy(update={"queries": given.queries.model_copy(update={"objective": "reference"})})
+    held = [
+        {stage.stage: stage.peak_bytes for stage in plan(each, config, VOLUME, place).stages}
+        for each in (given, told)
+    ]
+    written = 32_768 * 2 * (28 * 2 * 512 + 2 * 18_944 + 4 * 3584)
+    assert held[0]["collect_queries"] == held[0]["evaluate"] == 2 * 7_615_616_512 + written
+    assert held[1].get("collect_queries", 0) == 0
 
 
 def test_layers_are_copied_twice_a_pass_and_that_takes_time():
@@ -163,6 +184,17 @@ def test_layers_are_copied_twice_a_pass_and_that_takes_time():
         if one.stage in FITTING:
             more = one.passes * 2 * passes * layers * (1 / 4e9 - 1 / 8e9)
             assert other.seconds - one.seconds == pytest.approx(more, rel=1e-3)
+
+
+def test_the_store_holds_factors_as_they_are_written():
+    given = recipe_of("Qwen/Qwen2.5-7B-Instruct")
+    planned = plan(given, config_of(given.base.model), VOLUME, device(80, 8))
+    moved = {stage.stage: stage.traffic for stage in planned.stages}
+    factors, model = planned.factors, 2 * 7_615_616_512
+    assert moved["fit_eigenbasis"].written == factors.basis
+    assert moved["fit_factors"].written == factors.basis + factors.eigenvalues
+    assert moved["score"].read == model + factors.basis + factors.eigenvalues
+    assert moved["train"].written == 9 * model  # three arms, three seeds
 
 
 @pytest.mark.parametrize("name", DEVICES)
