@@ -201,6 +201,8 @@ def _planned(
     passes = {stage: min(partitions[stage], 2) for stage in TURNS}
     passes |= {"score": 1, "index": partitions["index"]}
     work = _work(run, sizes, passes)
+    prepared = min(partitions["score"], 2) * machine.devices  # each device makes the queries ready for itself
+    work["score"] += run.preparing() * prepared
     artifacts = {"train": run.arms + bool(volume.base_tokens), "evaluate": run.arms + 1}
     test = None if asked is None else Validation(run, asked, memory)
     if test is not None:

@@ -119,6 +119,10 @@ class StageWork:
         work += self._scoring(self.volume.tokens, scores, sizes) * self.refits
         return work * len(self.recipe.train.states)
 
+    def preparing(self) -> Work:
+        """Return the work of a pass over the queries, whose gradients their directions are made of."""
+        return self.through((self.volume.queries or self.volume.questions) * self.length)
+
     def _scoring(self, tokens: int, params: ScoreParams, sizes: Sequence[ModuleSize]) -> Work:
         if params.token_rule == "loss_term":
             # Forward mode: a value and a tangent, for each group anew.
