@@ -102,12 +102,10 @@ def question(blocks: int, folder: Path, *, on_disk: bool) -> tuple[int, float, f
     asked = tuple(f"group {number}" for number in range(GROUPS))
     block = made_block(columns)
     queries = IndexedQueries(columns, frozenset(), asked, torch.randn(GROUPS, block.codes.shape[1]))
-    paths = [folder / "0.safetensors"] * (
-        ROWS // PART
-    )  # mapped again and again, and in memory from the first
-    save_file(block_to_tensors(block, columns), paths[0])
-    if on_disk:
-        paths = [copied(paths[0], folder / f"{number}.safetensors") for number in range(1, 1 + len(paths))]
+    one, count = folder / "one.safetensors", ROWS // PART
+    save_file(block_to_tensors(block, columns), one)
+    # The same file again and again is in memory from the first time.
+    paths = [copied(one, folder / f"{number}.safetensors") if on_disk else one for number in range(count)]
 
     def mapped() -> Iterator[IndexBlock]:
         for path in paths:

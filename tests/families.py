@@ -1,9 +1,12 @@
 """One model of every family of decoders that is tracked, small enough for every test."""
 
+from typing import Any
+
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from infra_core.recipe import FactorParams
 from tests import tiny
 
 _SHAPE = {
@@ -47,6 +50,11 @@ _CONFIGS: dict[str, dict[str, object]] = {
     "olmoe": _SHAPE | _EXPERTS | {"num_experts": 4},
 }
 FAMILIES = (*_CONFIGS, "lora")
+
+
+def params_of(family: str, **more: Any) -> FactorParams:
+    """Return what fits every block of a model of this family, or its adapters where it has some."""
+    return FactorParams(modules="lora" if family == "lora" else "all", **more)
 
 
 def build(family: str, seed: int = 0) -> PreTrainedModel:

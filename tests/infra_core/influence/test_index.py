@@ -88,7 +88,7 @@ def test_errors_are_neither_too_small_nor_too_large_and_scores_are_right_on_aver
 @pytest.mark.parametrize("family", ["phi", "gpt2", "phi3", "olmoe", "lora"])
 def test_with_every_coordinate_only_rounding_to_a_byte_is_lost(family):
     model = families.build(family)
-    factors = fit_factors(model, ROWS, FactorParams(modules="lora" if family == "lora" else "all"))
+    factors = fit_factors(model, ROWS, families.params_of(family))
     found, exact = indexed(model, factors, IndexParams(coordinates=ALL)), exactly(model, factors)
     assert as_near_as_told(found, exact)
     assert correlated(exact, found)["pearson"].min() > 0.999

@@ -27,13 +27,9 @@ ROWS = tiny.examples((LENGTH,) * 4, seed=1)
 ALONE_IN_A_BATCH, TOO_LONG = LENGTH, LENGTH - 1  # positions a batch: each row is one either way
 
 
-def params_of(family, **more):
-    return FactorParams(modules="lora" if family == "lora" else "all", **more)
-
-
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_factors_and_scores_are_the_same_to_the_bit_in_every_family(family):
-    model, params = families.build(family), params_of(family, draws=2)
+    model, params = families.build(family), families.params_of(family, draws=2)
     groups, scoring = {"asked": ROWS[:2]}, ScoreParams(token_rule="position")
     whole, by_layer = (
         fit_factors(model, ROWS, params, batch_tokens=tokens) for tokens in (ALONE_IN_A_BATCH, TOO_LONG)

@@ -78,7 +78,7 @@ def fit_and_score(model, params):
     in_both_places(families.FAMILIES, [(family, leave_on_host) for family in ("gpt2", "mixtral", "lora")]),
 )
 def test_factors_and_scores_agree_with_those_of_the_host_in_every_family(family, place):
-    params = FactorParams(modules="lora" if family == "lora" else "all", draws=2)
+    params = families.params_of(family, draws=2)
     assert_agree(*computed(fit_and_score, place, families.build(family), params))
 
 

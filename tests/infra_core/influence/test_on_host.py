@@ -33,13 +33,9 @@ def on_host(model):
     return leave_on_host(deepcopy(model), "cpu")
 
 
-def params_of(family, **more):
-    return FactorParams(modules="lora" if family == "lora" else "all", **more)
-
-
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_factors_and_scores_are_the_same_to_the_bit_in_every_family(family):
-    whole, params = families.build(family), params_of(family, draws=2)
+    whole, params = families.build(family), families.params_of(family, draws=2)
     apart = on_host(whole)
     factors = fit_factors(whole, ROWS, params, batch_tokens=SEVERAL)
     assert_same_bits(fit_factors(apart, ROWS, params, batch_tokens=SEVERAL), factors)

@@ -41,7 +41,7 @@ def assert_same_bits(found, expected):
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_factors_fitted_layer_by_layer_are_the_same_to_the_bit_in_every_family(family):
     model = families.build(family)
-    params = FactorParams(modules="lora" if family == "lora" else "all", draws=2)
+    params = families.params_of(family, draws=2)
     parts, found = in_parts(model, params)
     assert len(parts) == 2
     assert_same_bits(found, fit_factors(model, ROWS, params, batch_tokens=BATCH))
@@ -110,7 +110,7 @@ def by_several(family, params, workers):
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_workers_who_divide_rows_and_then_layers_fit_what_one_fits_to_the_bit(family):
-    params = FactorParams(modules="lora" if family == "lora" else "all", draws=2)
+    params = families.params_of(family, draws=2)
     turns, found = by_several(family, params, workers=2)
     assert len(turns) == 2
     assert_same_bits(found, fit_factors(families.build(family), ROWS, params, batch_tokens=BATCH))
